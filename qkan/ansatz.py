@@ -1,0 +1,283 @@
+"""Single-qubit data re-uploading circuits as data: gates, the frozen `Ansatz`, and the named ansätze.
+
+Conventions are PennyLane's and Qiskit's: RX(t) = exp(-i t X / 2), RY and RZ alike; the state starts in |0>; the
+observable is Pauli Z. An edge with ``reps = R`` runs *prepare*, then R times *block*, then *final*. A gate is fixed, or
+turns by a trainable angle, or by the encoding angle ``w_r u + b_r`` of the r-th upload; the weights w and biases b
+belong to the layer, not to the circuit.
+
+>>> print(named("pz"))
+pz: |0>-H-[RZ(θ)-RY(θ)-RZ(wx+b)]^R-RZ(θ)-RY(θ)-<Z>
+>>> named("pz").angles(reps=3), named("pz").harmonics((1, 3, 9))[-1]
+(8, 13)
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+__all__ = [
+    "MIX", "PX", "PZ", "REAL", "RPZ", "RX", "RY", "RZ",
+    "Ansatz", "ArccosMap", "Gate", "H", "Operation", "X", "Y", "Z", "named", "names",
+]  # fmt: skip
+
+Source = Literal["fixed", "trainable", "encoding"]
+ArccosMap = Literal["tanh", "clamp", "none"]
+
+_FIXED = ("H", "X", "Y", "Z")
+_ROTATIONS = ("RX", "RY", "RZ")
+_ARCCOS_MAPS = ("tanh", "clamp", "none")
+
+# What a fixed gate G makes of a rotation pushed through it: G R_a(t) = R_a'(± t) G.
+_PUSH = {
+    "H": {"X": ("Z", 1), "Y": ("Y", -1), "Z": ("X", 1)},
+    "X": {"X": ("X", 1), "Y": ("Y", -1), "Z": ("Z", -1)},
+    "Y": {"X": ("X", -1), "Y": ("Y", 1), "Z": ("Z", -1)},
+    "Z": {"X": ("X", -1), "Y": ("Y", -1), "Z": ("Z", 1)},
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: fixed (H, X, Y, Z), or a rotation (RX, RY, RZ) by a trainable or by the encoding angle.
+
+    Raises:
+        ValueError: for an unknown gate name, or a source of the angle that does not fit the gate.
+    """
+
+    name: str
+    source: Source = "fixed"
+
+    def __post_init__(self) -> None:
+        if self.name not in _FIXED + _ROTATIONS:
+            raise ValueError(f"name must be one of {', '.join(_FIXED + _ROTATIONS)}; got {self.name!r}")
+        allowed = ("fixed",) if self.name in _FIXED else ("trainable", "encoding")
+        if self.source not in allowed:
+            raise ValueError(f"source of {self.name} must be {' or '.join(map(repr, allowed))}; got {self.source!r}")
+
+
+H, X, Y, Z = (Gate(name) for name in _FIXED)
+
+
+def RX(source: Source = "trainable") -> Gate:
+    """Return a rotation exp(-i t X / 2), t trainable or the encoding angle."""
+    return Gate("RX", source)
+
+
+def RY(source: Source = "trainable") -> Gate:
+    """Return a rotation exp(-i t Y / 2), t trainable or the encoding angle."""
+    return Gate("RY", source)
+
+
+def RZ(source: Source = "trainable") -> Gate:
+    """Return a rotation exp(-i t Z / 2), t trainable or the encoding angle."""
+    return Gate("RZ", source)
+
+
+class Operation(NamedTuple):
+    """A gate of the unrolled circuit; ``position`` counts the angles or the uploads, in circuit order (-1 if fixed)."""
+
+    name: str
+    source: Source
+    position: int
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """An immutable description of one re-uploading circuit; hashable, without tensors and without weights.
+
+    Args:
+        name: what ``repr`` and drawings call it.
+        prepare: gates before the first block.
+        block: gates repeated ``reps`` times; they must hold at least one encoding gate.
+        final: gates after the last block.
+        arccos_map: None encodes u = x. A name encodes u = arccos m(x) with m the map to [-1, 1]: ``"tanh"``,
+            ``"clamp"`` (gradient 0 at and beyond the ends), or ``"none"`` (the caller keeps x inside (-1, 1)).
+        trainable_bias: whether the encoding biases b are trainable even where the encoding weights are fixed.
+
+    Raises:
+        ValueError: if a part is no tuple of gates, encoding gates stand outside the block, or the block has none.
+
+    Example:
+        >>> mine = Ansatz("mine", prepare=(H,), block=(RY(), RZ("encoding")), final=(RY(),))
+        >>> mine.angles(reps=2), mine.uploads(reps=2), mine.degree((1, 3))
+        (3, 2, 4)
+    """
+
+    name: str
+    prepare: tuple[Gate, ...] = ()
+    block: tuple[Gate, ...] = ()
+    final: tuple[Gate, ...] = ()
+    arccos_map: ArccosMap | None = None
+    trainable_bias: bool = False
+
+    def __post_init__(self) -> None:
+        for part in ("prepare", "block", "final"):
+            gates = getattr(self, part)
+            if not isinstance(gates, tuple) or not all(isinstance(gate, Gate) for gate in gates):
+                raise ValueError(f"{part} must be a tuple of Gate; got {gates!r}")
+        if _count(self.prepare + self.final, "encoding"):
+            raise ValueError("encoding gates belong into block, which is repeated; got one in prepare or final")
+        if not _count(self.block, "encoding"):
+            raise ValueError("block must hold at least one encoding gate, such as RZ('encoding'); got none")
+        if self.arccos_map not in (None, *_ARCCOS_MAPS):
+            raise ValueError(f"arccos_map must be None or one of {', '.join(_ARCCOS_MAPS)}; got {self.arccos_map!r}")
+
+    def angles(self, reps: int) -> int:
+        """Return the number of trainable angles of one edge."""
+        return _count(self.prepare + self.final, "trainable") + reps * _count(self.block, "trainable")
+
+    def uploads(self, reps: int) -> int:
+        """Return the number of encoding gates of one edge."""
+        return reps * _count(self.block, "encoding")
+
+    def reps_of(self, angles: int) -> int:
+        """Return the ``reps`` that has this number of angles.
+
+        Raises:
+            ValueError: if no number of repetitions has it.
+        """
+        outside, inside = _count(self.prepare + self.final, "trainable"), _count(self.block, "trainable")
+        reps, rest = divmod(angles - outside, inside) if inside else (0, 1)
+        if rest or reps < 1:
+            raise ValueError(f"theta must have {outside} + {inside} reps angles for ansatz {self.name!r}; got {angles}")
+        return reps
+
+    def circuit(self, reps: int) -> tuple[Operation, ...]:
+        """Return the unrolled circuit, in the order in which the gates act."""
+        return _unroll(self, reps)
+
+    def degree(self, weights: Sequence[int]) -> int:
+        """Return the highest harmonic of <Z>(u) for integer weights, one per upload."""
+        return self.harmonics(weights)[-1] if self.harmonics(weights) else 0
+
+    def harmonics(self, weights: Sequence[int]) -> tuple[int, ...]:
+        """Return the harmonics k >= 1 that <Z>(u) can hold for integer weights, one per upload, ascending.
+
+        They are the sums of s_r w_r with s_r in {-1, 0, 1} (Schuld, Sweke, Meyer 2021). Uploads with nothing between
+        them but rotations about their own axis, or gates that turn it into itself, act as one upload and count as one:
+        `real` has a single harmonic.
+        """
+        return _harmonics(self, tuple(operator.index(w) for w in weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Ansatz":
+        """Return the ansatz that `to_dict` described.
+
+        Raises:
+            ValueError: for a damaged description.
+            TypeError: likewise.
+
+        >>> Ansatz.from_dict(named("px").to_dict()) == named("px")
+        True
+        """
+        parts = {part: tuple(Gate(**gate) for gate in values.get(part, ())) for part in ("prepare", "block", "final")}
+        return cls(**{**values, **parts})
+
+    def draw(self, reps: int) -> str:
+        """Return the unrolled circuit as text, every angle and upload numbered.
+
+        >>> print(named("rpz").draw(reps=2))
+        |0>-H-RY(θ0)-RZ(w0x+b0)-RY(θ1)-RZ(w1x+b1)-RY(θ2)-<Z>
+        """
+        gates = [_label(op.name, op.source, self._symbol, str(op.position)) for op in self.circuit(reps)]
+        return "-".join(["|0>", *gates, "<Z>"])
+
+    def __str__(self) -> str:
+        prepare, block, final = (
+            "-".join(_label(gate.name, gate.source, self._symbol) for gate in part)
+            for part in (self.prepare, self.block, self.final)
+        )
+        return f"{self.name}: " + "-".join(filter(None, ["|0>", prepare, f"[{block}]^R", final, "<Z>"]))
+
+    @property
+    def _symbol(self) -> str:
+        return "x" if self.arccos_map is None else "u"
+
+
+def _count(gates: tuple[Gate, ...], source: Source) -> int:
+    return sum(gate.source == source for gate in gates)
+
+
+def _label(name: str, source: Source, symbol: str, index: str = "") -> str:
+    angle = {"fixed": "", "trainable": f"(θ{index})", "encoding": f"(w{index}{symbol}+b{index})"}[source]
+    return name + angle
+
+
+@lru_cache(maxsize=256)
+def _unroll(ansatz: Ansatz, reps: int) -> tuple[Operation, ...]:
+    counts: dict[Source, int] = {"trainable": 0, "encoding": 0}
+    operations = []
+    for gate in ansatz.prepare + ansatz.block * reps + ansatz.final:
+        index = counts.get(gate.source, -1)
+        operations.append(Operation(gate.name, gate.source, index))
+        if gate.source != "fixed":
+            counts[gate.source] += 1
+    return tuple(operations)
+
+
+@lru_cache(maxsize=256)
+def _harmonics(ansatz: Ansatz, weights: tuple[int, ...]) -> tuple[int, ...]:
+    frequencies = {0}
+    for weight in _merged(ansatz, weights):
+        frequencies = {f + s * weight for f in frequencies for s in (-1, 0, 1)}
+    return tuple(sorted(f for f in frequencies if f > 0))
+
+
+def _merged(ansatz: Ansatz, weights: tuple[int, ...]) -> list[int]:
+    """Return one weight per group of uploads that share an axis with nothing in between that moves it."""
+    per_block = ansatz.uploads(1)
+    reps, rest = divmod(len(weights), per_block)
+    if rest or not reps:
+        raise ValueError(f"weights must hold {per_block} integers per repetition; got {len(weights)}: {weights}")
+    groups: list[int] = []
+    axis = ""
+    for op in ansatz.circuit(reps):
+        if op.source == "fixed" and axis:
+            axis, sign = _PUSH[op.name][axis]
+            groups[-1] *= sign
+        elif op.source == "encoding" and op.name[1] == axis:
+            groups[-1] += weights[op.position]
+        elif op.source == "encoding":
+            axis = op.name[1]
+            groups.append(weights[op.position])
+        elif op.source == "trainable" and op.name[1] != axis:
+            axis = ""
+    return groups
+
+
+PZ = Ansatz("pz", (H,), (RZ(), RY(), RZ("encoding")), (RZ(), RY()))
+RPZ = Ansatz("rpz", (H,), (RY(), RZ("encoding")), (RY(),), trainable_bias=True)
+# The last RZ of px commutes with the observable: its angle is invisible to <Z> and gets no gradient.
+PX = Ansatz("px", (H,), (RZ(), RX("encoding")), (RZ(),), arccos_map="tanh")
+# All rotations of `real` share the Y axis (X and Z only flip it): one harmonic, of amplitude 1, whatever the angles.
+REAL = Ansatz("real", (H,), (X, RY(), Z, RY("encoding")))
+MIX = Ansatz("mix", (H,), (RZ(), RX(), RY("encoding")), (RZ(), RX()))
+
+_NAMED = {ansatz.name: ansatz for ansatz in (PZ, RPZ, PX, REAL, MIX)}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the ansätze that the package ships."""
+    return tuple(_NAMED)
+
+
+def named(ansatz: str | Ansatz) -> Ansatz:
+    """Return the ansatz of this name, or the `Ansatz` given.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for anything that is neither a name nor an `Ansatz`.
+    """
+    if isinstance(ansatz, Ansatz):
+        return ansatz
+    if not isinstance(ansatz, str):
+        raise TypeError(f"ansatz must be a name or an Ansatz; got {type(ansatz).__name__}")
+    if ansatz not in _NAMED:
+        raise ValueError(f"ansatz must be one of {', '.join(_NAMED)}, or an Ansatz of your own; got {ansatz!r}")
+    return _NAMED[ansatz]
