@@ -1,0 +1,63 @@
+"""Readouts: pointwise maps of the final state of an edge.
+
+A readout takes z = <Z> and, where the solver has the state at hand, the transverse length r = sqrt(x² + y²) of the
+Bloch vector, which keeps the digits that sqrt(1 - z²) loses near the poles.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["Readout", "amplitude", "expectation", "named", "names"]
+
+Readout = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def expectation(z: Tensor, transverse: Tensor | None = None) -> Tensor:
+    """Return z = <Z>, what PennyLane and a quantum computer return; shapes are kept."""
+    return z
+
+
+def amplitude(z: Tensor, transverse: Tensor | None = None) -> Tensor:
+    """Return |α| - |β| = sqrt(p0) - sqrt(p1) = z / sqrt(1 + r), with r = sqrt(1 - z²) for a pure state.
+
+    As a function of the angles the gradient is bounded by 1/√2, with a kink at the poles, where 0 is taken for the
+    derivative of r. It is no finite Fourier series.
+
+    Args:
+        z: <Z> of each edge, in [-1, 1].
+        transverse: r of each edge, shape of z; computed from z when None, which loses digits near |z| = 1.
+
+    >>> amplitude(torch.tensor([0.0, 0.6, 1.0]))
+    tensor([0.0000, 0.4472, 1.0000])
+    """
+    if transverse is None:
+        transverse = safe_sqrt((1 - z) * (1 + z))
+    return z / torch.sqrt(1 + transverse)
+
+
+def safe_sqrt(square: Tensor) -> Tensor:
+    """Return the square root with gradient 0 where the argument is not above 0 (a NaN stays a NaN)."""
+    outside = square <= 0
+    root = torch.sqrt(torch.where(outside, torch.ones_like(square), square))
+    return torch.where(outside, torch.zeros_like(square), root)
+
+
+_NAMED: dict[str, Readout] = {"expectation": expectation, "amplitude": amplitude}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the readouts."""
+    return tuple(_NAMED)
+
+
+def named(readout: str) -> Readout:
+    """Return the readout of this name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if readout not in _NAMED:
+        raise ValueError(f"readout must be one of {', '.join(_NAMED)}; got {readout!r}")
+    return _NAMED[readout]

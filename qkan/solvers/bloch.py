@@ -1,0 +1,145 @@
+"""Edgewise simulation with real Bloch vectors: any ansatz, any encoding, per-sample parameters included."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from qkan.ansatz import Ansatz, Operation
+from qkan.bases.arguments import argument
+from qkan.bases.fourier import Pair, multiples
+from qkan.readout import Readout, expectation, safe_sqrt
+from qkan.solvers.base import Solver, Weight, broadcast
+
+__all__ = ["Bloch", "angle_pairs", "evolve", "shift"]
+
+Component = Tensor | float
+Vector = tuple[Component, Component, Component]
+
+# A rotation turns the pair (a, b) of components into (a cos - b sin, a sin + b cos).
+_PLANE = {"RX": (1, 2), "RY": (2, 0), "RZ": (0, 1)}
+
+
+class Bloch(Solver):
+    """Real rotations of v = (x, y, z), one for every (batch, out, in)."""
+
+    name = "bloch"
+
+    def edges(
+        self,
+        ansatz: Ansatz,
+        x: Tensor,
+        theta: Tensor,
+        weight: Weight,
+        bias: Tensor | None = None,
+        readout: Readout = expectation,
+    ) -> Tensor:
+        """Return the readout of every edge; ``theta`` may have batch dimensions in front."""
+        u = argument(x, ansatz.arccos_map).unsqueeze(-2)  # [*batch, 1, in]
+        circuit = ansatz.circuit(_uploads(weight) // ansatz.uploads(1))
+        v = evolve(circuit, angle_pairs(theta), _uploaded(u, weight, bias), transverse=readout is not expectation)
+        shape = broadcast(u.shape, theta.shape[:-1])
+        z = _broadcast(v[2], shape, theta)
+        if readout is expectation:
+            return z
+        return readout(z, _broadcast(_length(v[0], v[1]), shape, theta))
+
+
+def evolve(circuit: Sequence[Operation], angles: Sequence[Pair], uploads: Sequence[Pair], transverse: bool) -> Vector:
+    """Return the final Bloch vector of the circuit, started in |0>.
+
+    Args:
+        circuit: the unrolled circuit.
+        angles: cosine and sine of each trainable angle.
+        uploads: cosine and sine of each encoding angle, broadcastable to the trainable ones.
+        transverse: whether x and y are wanted; without it they are left unfinished.
+    """
+    vector: list[Component] = [0.0, 0.0, 1.0]
+    for op, wanted in zip(circuit, _wanted(tuple(circuit), transverse), strict=True):
+        if op.source == "fixed":
+            vector = _fixed(op.name, vector)
+            continue
+        cos, sin = (angles if op.source == "trainable" else uploads)[op.position]
+        i, j = _PLANE[op.name]
+        a, b = vector[i], vector[j]
+        if i in wanted:
+            vector[i] = _combine(a, cos, b, sin, -1)
+        if j in wanted:
+            vector[j] = _combine(a, sin, b, cos, 1)
+    return vector[0], vector[1], vector[2]
+
+
+def angle_pairs(theta: Tensor) -> list[Pair]:
+    """Return (cos θ, sin θ) of each angle, from theta [..., angles]."""
+    moved = theta.movedim(-1, 0).contiguous()
+    return list(zip(moved.cos().unbind(0), moved.sin().unbind(0), strict=True))
+
+
+def shift(pair: Pair, angle: Tensor) -> Pair:
+    """Return cosine and sine of t + angle from those of t."""
+    (cos, sin), (c, s) = pair, (angle.cos(), angle.sin())
+    return torch.addcmul(cos * c, sin, s, value=-1), torch.addcmul(sin * c, cos, s)
+
+
+def _uploaded(u: Tensor, weight: Weight, bias: Tensor | None) -> list[Pair]:
+    """Return (cos, sin) of every w_r u + b_r, u [*batch, 1, in]; integer weights keep the phase of a large u."""
+    if isinstance(weight, Tensor):
+        angles = [w * u for w in weight.unbind(-1)]
+        if bias is not None:
+            angles = [angle + b for angle, b in zip(angles, bias.unbind(-1), strict=True)]
+        return [(angle.cos(), angle.sin()) for angle in angles]
+    pairs = multiples(u.cos(), u.sin(), set(weight))
+    if bias is None:
+        return [pairs[w] for w in weight]
+    return [shift(pairs[w], b) for w, b in zip(weight, bias.unbind(-1), strict=True)]
+
+
+def _uploads(weight: Weight) -> int:
+    return weight.shape[-1] if isinstance(weight, Tensor) else len(weight)
+
+
+def _length(x: Component, y: Component) -> Component:
+    square = x * x + y * y
+    return safe_sqrt(square) if isinstance(square, Tensor) else square**0.5
+
+
+def _broadcast(component: Component, shape: torch.Size, like: Tensor) -> Tensor:
+    if not isinstance(component, Tensor):
+        return like.new_full(shape, component)
+    return component.broadcast_to(broadcast(shape, component.shape))
+
+
+def _fixed(name: str, v: Sequence[Component]) -> list[Component]:
+    x, y, z = v
+    return {"H": [z, -y, x], "X": [x, -y, -z], "Y": [-x, y, -z], "Z": [-x, -y, z]}[name]
+
+
+@lru_cache(maxsize=256)
+def _wanted(circuit: tuple[Operation, ...], transverse: bool) -> tuple[frozenset[int], ...]:
+    """Return, for each operation, the components of its result that the rest of the circuit reads."""
+    wanted = frozenset((0, 1, 2) if transverse else (2,))
+    plan = []
+    for op in reversed(circuit):
+        plan.append(wanted)
+        if op.name == "H":
+            wanted = frozenset({0: 2, 1: 1, 2: 0}[i] for i in wanted)
+        elif op.source != "fixed" and wanted & set(_PLANE[op.name]):
+            wanted |= set(_PLANE[op.name])
+    return tuple(reversed(plan))
+
+
+def _combine(a: Component, s: Tensor, b: Component, t: Tensor, sign: int) -> Component:
+    """Return a s + sign b t; the constants 0 and ±1 of the first gates cost nothing."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.addcmul(a * s, b, t, value=sign)
+    first, second = _times(a, s), _times(b, t if sign > 0 else -t)
+    if isinstance(first, float) or isinstance(second, float):
+        return second if isinstance(first, float) else first
+    return first + second
+
+
+def _times(a: Component, t: Tensor) -> Component:
+    if isinstance(a, Tensor):
+        return a * t
+    return 0.0 if a == 0 else t if a == 1 else -t

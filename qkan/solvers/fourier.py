@@ -1,0 +1,173 @@
+"""Exact lowering: with integer encoding weights an edge is a Fourier series, and a layer one matrix product.
+
+Evaluate z_j = <Z>(u_j) on u_j = 2πj/N, N = 2D + 1, D the degree. Then c_0 = mean z_j, a_k = (2/N) Σ z_j cos k u_j and
+b_k = (2/N) Σ z_j sin k u_j give <Z>(u) = c_0 + Σ_k a_k cos ku + b_k sin ku for every u (Schuld, Sweke, Meyer 2021; no
+approximation). Weights shared by the outputs of a layer need no integers: <Z> is linear in (1, cos t_r, sin t_r) for
+the angle t_r of every upload, so that 3^R samples give the coefficients of the 3^R products.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qkan.ansatz import Ansatz
+from qkan.bases import fourier as basis
+from qkan.bases.arguments import argument
+from qkan.bases.fourier import Pair
+from qkan.contraction import contract_linear
+from qkan.precision import full_precision
+from qkan.readout import Readout, expectation
+from qkan.solvers.base import Encoding, Solver, Weight
+from qkan.solvers.bloch import angle_pairs, evolve, shift
+
+__all__ = ["Fourier", "Series", "coefficients", "features"]
+
+
+class Series(NamedTuple):
+    """Edges as linear functions of features: z = constant + Σ_f coefficients_f features_f."""
+
+    constant: Tensor  # [out, in]
+    coefficients: Tensor  # [out, in, functions]
+
+
+class Fourier(Solver):
+    """Coefficients from N circuit evaluations per edge, whatever the batch; then one matrix product."""
+
+    name = "fourier"
+
+    def refusal(self, ansatz: Ansatz, reps: int, encoding: Encoding) -> str | None:
+        """Refuse weights per edge: without a shared spectrum there is no finite Fourier basis."""
+        if encoding != "trainable":
+            return None
+        return (
+            "solver='fourier' needs integer encoding weights or weights shared by the outputs, and "
+            "encoding='trainable' has a weight for every edge; use solver='bloch' (or 'auto'), or "
+            "encoding='trainable-shared'"
+        )
+
+    def edges(
+        self,
+        ansatz: Ansatz,
+        x: Tensor,
+        theta: Tensor,
+        weight: Weight,
+        bias: Tensor | None = None,
+        readout: Readout = expectation,
+    ) -> Tensor:
+        """Return the readout of every edge, z from its coefficients."""
+        with full_precision(x):
+            series = coefficients(ansatz, theta, weight, bias)
+            columns = features(ansatz, x, weight, bias)
+            z = torch.einsum("...if,oif->...oi", columns, series.coefficients) + series.constant
+            return readout(z, None)
+
+    def layer(
+        self,
+        ansatz: Ansatz,
+        x: Tensor,
+        theta: Tensor,
+        weight: Weight,
+        bias: Tensor | None,
+        gain: Tensor,
+        readout: Readout = expectation,
+    ) -> Tensor:
+        """Return the layer as one product of features [*batch, in, functions]; [batch, out, in] never exists."""
+        if readout is not expectation:
+            return super().layer(ansatz, x, theta, weight, bias, gain, readout)
+        with full_precision(x):
+            series = coefficients(ansatz, theta, weight, bias)
+            columns = features(ansatz, x, weight, bias)
+            scaled = series.coefficients * gain.unsqueeze(-1)
+            constant = (series.constant * gain).sum(-1)
+        return contract_linear(columns, scaled, constant)
+
+
+def features(ansatz: Ansatz, x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    """Return the features [*batch, in, functions] whose coefficients `coefficients` computes, from x [*batch, in]."""
+    u = argument(x, ansatz.arccos_map)
+    if isinstance(weight, Tensor):
+        return _products(u, weight, bias)
+    return basis.features(u, ansatz.harmonics(weight))
+
+
+def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | None = None) -> Series:
+    """Return the exact coefficients of every edge.
+
+    Args:
+        ansatz: the circuit.
+        theta: [out, in, angles], radians.
+        weight: integers, one per upload, or [in, uploads] (whose features hold weight and bias).
+        bias: [out, in, uploads] with integers, or None; with a tensor weight the features hold it.
+
+    Raises:
+        ValueError: for weights per edge.
+    """
+    if isinstance(weight, Tensor):
+        if weight.dim() != 2:
+            raise ValueError(f"weight must be integers or [in, uploads] for the lowering; got {tuple(weight.shape)}")
+        uploads = weight.shape[-1]
+        pairs, transform = _product_nodes(uploads, theta)
+    else:
+        uploads = len(weight)
+        pairs, transform = _fourier_nodes(ansatz, weight, theta)
+        if bias is not None:
+            pairs = [shift(pair, b) for pair, b in zip(pairs, bias.unbind(-1), strict=True)]
+    circuit = ansatz.circuit(uploads // ansatz.uploads(1))
+    z = evolve(circuit, angle_pairs(theta), pairs, transverse=False)[2]
+    nodes = transform.shape[0]
+    if not isinstance(z, Tensor):
+        z = theta.new_full((nodes, *theta.shape[:-1]), z)
+    z = z.expand(nodes, *theta.shape[:-1])  # [nodes, out, in]
+    table = torch.einsum("noi,nf->foi", z, transform)
+    return Series(table[0], table[1:].permute(1, 2, 0))
+
+
+def _fourier_nodes(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[list[Pair], Tensor]:
+    """Return (cos, sin) [N, 1, 1] of each upload at the N nodes, and the transform [N, 1 + 2K]."""
+    harmonics = ansatz.harmonics(weights)
+    nodes = 2 * max(harmonics, default=0) + 1
+    index = torch.arange(nodes, device=like.device)
+
+    def turn(k: Tensor | int) -> Pair:
+        # k j mod N in integers, centred: the angle is exact and at most π before it is rounded.
+        step = torch.remainder(index.unsqueeze(-1) * k + nodes // 2, nodes) - nodes // 2
+        angle = step.to(like.dtype) * (2 * math.pi / nodes)
+        return angle.cos(), angle.sin()
+
+    pairs = {w: (cos.unsqueeze(-1), sin.unsqueeze(-1)) for w in set(weights) for cos, sin in [turn(w)]}
+    cos, sin = turn(torch.tensor(harmonics, device=like.device, dtype=index.dtype))
+    transform = torch.cat([torch.ones_like(cos[:, :1]) if harmonics else cos.new_ones(nodes, 1), 2 * cos, 2 * sin], -1)
+    return [pairs[w] for w in weights], transform / nodes
+
+
+def _product_nodes(uploads: int, like: Tensor) -> tuple[list[Pair], Tensor]:
+    """Return (cos, sin) [3^R, 1, 1] of each upload on the grid {0, 2π/3, 4π/3}^R, and the transform [3^R, 3^R]."""
+    cos = like.new_tensor([1.0, -0.5, -0.5])
+    sin = like.new_tensor([0.0, 0.75**0.5, -(0.75**0.5)])
+    one = torch.stack([torch.ones_like(cos), 2 * cos, 2 * sin], -1) / 3  # [3 nodes, 3 functions]
+    transform = like.new_ones(1, 1)
+    pairs: list[Pair] = []
+    for r in range(uploads):
+        transform = torch.kron(transform, one)
+        shape = (3**r, 3, 3 ** (uploads - r - 1))
+        pairs.append((_spread(cos, shape), _spread(sin, shape)))
+    return pairs, transform
+
+
+def _spread(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Repeat three values along the middle of shape, as a column [product of shape, 1, 1]."""
+    return values.view(1, 3, 1).expand(shape).reshape(-1, 1, 1)
+
+
+def _products(u: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the products of (1, cos t_r, sin t_r) over all uploads but for the constant, [*batch, in, 3^R - 1]."""
+    table = torch.ones_like(u).unsqueeze(-1)
+    biases: Sequence[Tensor | int] = [0] * weight.shape[-1] if bias is None else bias.unbind(-1)
+    for w, b in zip(weight.unbind(-1), biases, strict=True):
+        t = w * u + b
+        factor = torch.stack([torch.ones_like(t), t.cos(), t.sin()], -1)  # [*batch, in, 3]
+        table = (table.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
+    return table[..., 1:]
