@@ -1,0 +1,197 @@
+"""`QKANLinear`: a linear layer whose every edge is a quantum circuit."""
+
+import math
+from typing import Any, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qkan import readout as readouts
+from qkan.ansatz import MIX
+from qkan.layers import activations
+from qkan.layers.options import OptionArguments, QKANOptions, index
+from qkan.precision import compute_dtype, in_autocast
+from qkan.solvers import choose
+from qkan.solvers.base import Solver, Weight
+
+__all__ = ["QKANLinear"]
+
+
+class QKANLinear(nn.Module):
+    r"""Apply y_o = bias_o + Σ_i mask_oi (scale_oi readout(z_oi(x_i)) + base_weight_oi σ(x_i)), z_oi an edge circuit.
+
+    Every edge is a single-qubit data re-uploading circuit (a DARUAN) and z its expectation <Z>; QKAN: arXiv 2509.14026.
+
+    Args:
+        in_features: number of inputs; any integer type.
+        out_features: number of outputs; any integer type.
+        device: where the parameters live.
+        dtype: their dtype.
+        generator: source of the initial angles, on the same device; the global one when None.
+        **options: see `QKANOptions`.
+
+    Attributes:
+        theta: [out, in, angles], radians.
+        encoding_weight: [out, in, uploads], [in, uploads], or None with fixed integers.
+        encoding_bias: shaped like encoding_weight; [out, in, uploads] for an ansatz that always has biases; or None.
+        scale: [out, in] or None. base_weight: [out, in] or None. bias: [out] or None.
+        mask: [out, in], a buffer; 0 removes an edge.
+
+    Raises:
+        TypeError: for an unknown option or a width that is no integer.
+        ValueError: for an option out of range.
+
+    Shape:
+        x [*batch, in_features] -> [*batch, out_features].
+
+    Example:
+        >>> layer = QKANLinear(4, 3)
+        >>> layer(torch.zeros(2, 5, 4)).shape
+        torch.Size([2, 5, 3])
+        >>> layer
+        QKANLinear(in_features=4, out_features=3, reps=3, ansatz=pz, solver=fourier (auto), encoding=unit)
+    """
+
+    theta: Tensor
+    encoding_weight: Tensor | None
+    encoding_bias: Tensor | None
+    scale: Tensor | None
+    base_weight: Tensor | None
+    bias: Tensor | None
+    mask: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+        **options: Unpack[OptionArguments],
+    ) -> None:
+        super().__init__()
+        self.in_features = index("in_features", in_features)
+        self.out_features = index("out_features", out_features)
+        self.options = QKANOptions.parse("QKANLinear", options)
+        self.solver = self._choose()
+        self.base_activation = activations.build(self.options.base_activation)
+        self._register(device, dtype)
+        self.reset_parameters(generator)
+
+    def _choose(self) -> Solver:
+        options = self.options
+        return choose(options.solver, options.circuit, options.reps, options.weights)
+
+    def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        def parameter(wanted: bool, *shape: int) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if wanted else None
+
+        options, ansatz = self.options, self.options.circuit
+        edges, uploads = (self.out_features, self.in_features), ansatz.uploads(options.reps)
+        encoding = (self.in_features, uploads) if options.encoding == "trainable-shared" else (*edges, uploads)
+        trainable = options.trainable_encoding
+        self.register_parameter("theta", parameter(True, *edges, ansatz.angles(options.reps)))
+        self.register_parameter("encoding_weight", parameter(trainable, *encoding))
+        self.register_parameter("encoding_bias", parameter(trainable or ansatz.trainable_bias, *encoding))
+        self.register_parameter("scale", parameter(options.scale, *edges))
+        self.register_parameter("base_weight", parameter(self.base_activation is not None, *edges))
+        self.register_parameter("bias", parameter(options.bias, self.out_features))
+        self.register_buffer("mask", torch.ones(edges, device=device, dtype=dtype))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays."""
+        self.theta.normal_(0, self._angle_std(), generator=generator)
+        if self.options.init == "scaled" and self.options.circuit == MIX:
+            # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
+            self.theta[..., -1] += math.pi / 2
+        if self.encoding_weight is not None:
+            self.encoding_weight.copy_(self.theta.new_tensor(self.options.start_weights).expand_as(self.encoding_weight))
+        for tensor, value in ((self.encoding_bias, 0), (self.scale, 1), (self.bias, 0)):
+            if tensor is not None:
+                tensor.fill_(value)
+        if self.base_weight is not None:
+            bound = self.in_features**-0.5
+            self.base_weight.uniform_(-bound, bound, generator=generator)
+
+    def _angle_std(self) -> float:
+        """Return the start of θ: Xavier's sqrt(2 / ((in + out) angles)), which keeps the output's width (heuristic)."""
+        if not isinstance(self.options.init, str):
+            return float(self.options.init)
+        angles = self.theta.shape[-1]
+        return math.sqrt(2 / ((self.in_features + self.out_features) * angles)) if angles else 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y [*batch, out_features] for x [*batch, in_features].
+
+        Raises:
+            TypeError: if x is no floating-point tensor.
+            ValueError: if its last dimension is not in_features.
+        """
+        self._check(x)
+        dtype = torch.promote_types(x.dtype, self.theta.dtype)
+        exact = compute_dtype(dtype)
+        ansatz, readout = self.options.circuit, readouts.named(self.options.readout)
+        weight, bias = self.encoding(exact)
+        theta, gain = self.theta.to(exact), self.gain(exact)
+        y = self.solver.layer(ansatz, x.to(exact), theta, weight, bias, gain, readout)
+        if self.base_activation is not None and self.base_weight is not None:
+            y = y + F.linear(self.base_activation(x.to(exact)), (self.mask * self.base_weight).to(exact))
+        if self.bias is not None:
+            y = y + self.bias
+        return y if in_autocast(y) else y.to(dtype)
+
+    def edges(self, x: Tensor) -> Tensor:
+        """Return the readout of every edge [*batch, out, in], without scale, mask and base branch."""
+        self._check(x)
+        exact = compute_dtype(torch.promote_types(x.dtype, self.theta.dtype))
+        weight, bias = self.encoding(exact)
+        readout = readouts.named(self.options.readout)
+        return self.solver.edges(self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, readout)
+
+    @property
+    def param_size(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this layer, as plain JSON values."""
+        return {"in_features": self.in_features, "out_features": self.out_features, **self.options.to_json()}
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows: widths, circuit, and the solver that was chosen."""
+        options = self.options
+        solver = f"{self.solver.name} (auto)" if options.solver == "auto" else self.solver.name
+        shown: dict[str, Any] = {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "reps": options.reps,
+            "ansatz": options.circuit.name,
+            "solver": solver,
+            "encoding": options.encoding,
+        }
+        extra = {"readout": "expectation", "init": "scaled", "scale": False, "bias": False}
+        shown |= {name: getattr(options, name) for name, usual in extra.items() if getattr(options, name) != usual}
+        return ", ".join(f"{name}={value}" for name, value in shown.items())
+
+    def encoding(self, dtype: torch.dtype) -> tuple[Weight, Tensor | None]:
+        """Return the encoding weights (integers, or a tensor) and biases in the given dtype, as solvers take them."""
+        bias = None if self.encoding_bias is None else self.encoding_bias.to(dtype)
+        if self.encoding_weight is not None:
+            return self.encoding_weight.to(dtype), bias
+        return self.options.start_weights, bias
+
+    def gain(self, dtype: torch.dtype) -> Tensor:
+        """Return mask · scale [out, in] in the given dtype."""
+        return (self.mask if self.scale is None else self.mask * self.scale).to(dtype)
+
+    def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"x must be a floating-point tensor; got {kind}; convert it with x.float()")
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"x must be [*batch, {self.in_features}], with in_features as its last size; got {tuple(x.shape)}"
+            )

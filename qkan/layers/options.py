@@ -1,0 +1,181 @@
+"""The options of a QKAN layer: one frozen, validated description that layers, models and checkpoints share."""
+
+import difflib
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+from torch import nn
+
+from qkan import ansatz as ansatze
+from qkan import readout as readouts
+from qkan.ansatz import Ansatz
+from qkan.layers import activations
+from qkan.solvers import choose
+from qkan.solvers.base import Encoding
+
+__all__ = ["OptionArguments", "QKANOptions", "index"]
+
+_ENCODINGS = ("unit", "ternary", "trainable", "trainable-shared")
+
+
+class OptionArguments(TypedDict, total=False):
+    """The keywords of `QKANOptions`, for type checkers and editors."""
+
+    reps: int
+    ansatz: str | Ansatz
+    solver: str
+    readout: str
+    encoding: str | tuple[int, ...]
+    encoding_init: str
+    base_activation: str | Callable[..., Any] | nn.Module | None
+    init: str | float
+    scale: bool
+    bias: bool
+
+
+@dataclass(frozen=True)
+class QKANOptions:
+    """What a QKAN layer is, apart from its widths.
+
+    Args:
+        reps: repetitions R >= 1 of the block.
+        ansatz: a name (pz, rpz, px, real, mix) or an `Ansatz`.
+        solver: ``"auto"``, ``"fourier"``, ``"bloch"``, ``"statevector"``.
+        readout: ``"expectation"`` (<Z>) or ``"amplitude"`` (|α| - |β|).
+        encoding: encoding weights w and biases b: ``"unit"`` (w = 1, b = 0), ``"ternary"`` (1, 3, 9, ...), a tuple of
+            integers, one per upload, ``"trainable"`` (w, b [out, in, uploads]; with pz, b is redundant with the next
+            RZ), ``"trainable-shared"`` (w, b [in, uploads]).
+        encoding_init: start of trainable weights, ``"unit"`` or ``"ternary"``.
+        base_activation: σ of the base branch: a module, module class, function or name, ``"identity"`` included; None
+            for no base branch.
+        init: start of θ: ``"scaled"``, ``"xavier"``, or a standard deviation in radians.
+        scale: whether edges have a trainable scale (starts at 1).
+        bias: whether outputs have a trainable bias (starts at 0).
+
+    Raises:
+        ValueError: for a value out of range or a combination that no solver computes exactly.
+        TypeError: for a value of the wrong type.
+    """
+
+    reps: int = 3
+    ansatz: str | Ansatz = "pz"
+    solver: str = "auto"
+    readout: str = "expectation"
+    encoding: str | tuple[int, ...] = "unit"
+    encoding_init: str = "unit"
+    base_activation: str | Callable[..., Any] | nn.Module | None = None
+    init: str | float = "scaled"
+    scale: bool = False
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reps", index("reps", self.reps))
+        object.__setattr__(self, "ansatz", ansatze.named(self.ansatz))
+        if isinstance(self.encoding, list):  # JSON knows no tuples
+            object.__setattr__(self, "encoding", tuple(self.encoding))
+        for name in ("scale", "bias"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False; got {getattr(self, name)!r}")
+        readouts.named(self.readout)
+        if self.encoding_init not in ("unit", "ternary"):
+            raise ValueError(f"encoding_init must be 'unit' or 'ternary'; got {self.encoding_init!r}")
+        activations.check(self.base_activation)
+        _check_init(self.init)
+        choose(self.solver, self.circuit, self.reps, self.weights)
+
+    @classmethod
+    def parse(cls, owner: str, arguments: Mapping[str, Any]) -> "QKANOptions":
+        """Return the options given as keywords of ``owner``.
+
+        Raises:
+            TypeError: for a keyword that does not exist, with the nearest that does.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in arguments:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise TypeError(f"{owner} got an unexpected keyword {name!r}; {hint}options are {', '.join(known)}")
+        return cls(**arguments)
+
+    @property
+    def circuit(self) -> Ansatz:
+        """The ansatz, as an `Ansatz`."""
+        return ansatze.named(self.ansatz)
+
+    @property
+    def trainable_encoding(self) -> bool:
+        """Whether the encoding weights are parameters."""
+        return self.encoding in ("trainable", "trainable-shared")
+
+    @property
+    def weights(self) -> Encoding:
+        """The integer encoding weights, one per upload, or the name of a trainable encoding."""
+        return self.encoding if self.trainable_encoding else _integers(self.encoding, self.circuit.uploads(self.reps))
+
+    @property
+    def start_weights(self) -> tuple[int, ...]:
+        """The encoding weights, one per upload, at the start of training."""
+        encoding = self.encoding_init if self.trainable_encoding else self.encoding
+        return _integers(encoding, self.circuit.uploads(self.reps))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON values.
+
+        Raises:
+            ValueError: if the base activation is a module or function that has no name.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        shipped = self.circuit in map(ansatze.named, ansatze.names())
+        values["ansatz"] = self.circuit.name if shipped else self.circuit.to_dict()
+        values["base_activation"] = activations.name_of(self.base_activation)
+        values["encoding"] = list(self.encoding) if isinstance(self.encoding, tuple) else self.encoding
+        return values
+
+
+def index(name: str, value: Any) -> int:
+    """Return a positive integer, NumPy's included.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it is below 1.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}") from None
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    return number
+
+
+def _integers(encoding: str | tuple[int, ...], uploads: int) -> tuple[int, ...]:
+    if encoding == "unit":
+        return (1,) * uploads
+    if encoding == "ternary":
+        return tuple(3**r for r in range(uploads))
+    if not isinstance(encoding, tuple):
+        raise ValueError(
+            f"encoding must be one of {', '.join(_ENCODINGS)}, or a tuple of integers, one per upload; got {encoding!r}"
+        )
+    try:
+        weights = tuple(operator.index(w) for w in encoding)
+    except TypeError:
+        raise TypeError(
+            f"encoding must hold integers: the Fourier series is exact for them alone; got {encoding!r}. "
+            "For real weights use encoding='trainable' or 'trainable-shared' and set encoding_weight"
+        ) from None
+    if len(weights) != uploads:
+        raise ValueError(f"encoding must hold {uploads} integers, one per upload; got {len(weights)}: {encoding!r}")
+    return weights
+
+
+def _check_init(init: str | float) -> None:
+    if isinstance(init, bool) or not isinstance(init, str | float | int):
+        raise TypeError(f"init must be 'scaled', 'xavier' or a standard deviation; got {init!r}")
+    if isinstance(init, str) and init not in ("scaled", "xavier"):
+        raise ValueError(f"init must be 'scaled', 'xavier' or a standard deviation; got {init!r}")
+    if not isinstance(init, str) and not 0 <= init < float("inf"):
+        raise ValueError(f"init must be a finite standard deviation of at least 0; got {init!r}")
