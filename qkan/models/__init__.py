@@ -1,0 +1,6 @@
+"""Models made of layers."""
+
+from qkan.models.hybrid import HQKAN as HQKAN
+from qkan.models.stack import QKAN as QKAN
+
+__all__ = ["HQKAN", "QKAN"]
