@@ -1,0 +1,39 @@
+"""Files that are either whole or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["replace_atomically"]
+
+
+@contextmanager
+def replace_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a binary file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    The bytes go to a temporary file in the same folder (a rename across file systems is not atomic), are flushed to the
+    disk, and replace `path` in one step: a reader, or a process that was killed, finds the old file or the new one.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replace_atomically(folder / "a.txt") as file:
+        ...     _ = file.write(b"whole")
+        >>> [entry.name for entry in folder.iterdir()]
+        ['a.txt']
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
