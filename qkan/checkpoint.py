@@ -1,0 +1,152 @@
+"""Save and load trained models: weights in safetensors, the configuration as JSON inside; loading executes no code."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from qkan.ansatz import Ansatz
+from qkan.files import replace_atomically
+from qkan.layers.linear import QKANLinear
+from qkan.models.hybrid import HQKAN
+from qkan.models.stack import QKAN
+from qkan.models.study import StudyNetwork
+
+__all__ = ["load", "save"]
+
+_KEY = "qkan"
+_VERSION = 1
+_CLASSES: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (QKANLinear, QKAN, HQKAN, StudyNetwork)}
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A model that can say, in plain JSON values, with which arguments it is built."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+
+
+def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a model to one file, atomically: its tensors, and inside, as JSON, how to build it.
+
+    Args:
+        model: a `QKANLinear`, `QKAN`, `HQKAN`, or network of the study.
+        path: of the file, by custom ``*.safetensors``.
+
+    Raises:
+        TypeError: for a model of another class.
+        ValueError: if its base activation has no name.
+        ImportError: without safetensors.
+
+    Example:
+        >>> import tempfile
+        >>> from qkan import QKAN
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> save(QKAN([3, 2], ansatz="rpz"), path)
+        >>> load(path).layers[0].options.ansatz.name
+        'rpz'
+    """
+    name = type(model).__name__
+    if _CLASSES.get(name) is not type(model) or not isinstance(model, Configured):
+        raise TypeError(
+            f"model must be one of {', '.join(_CLASSES)}; got {name}. Save such a part of it, or its state_dict()"
+        )
+    header = {"version": _VERSION, "class": name, "config": model.config()}
+    tensors = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
+    data = _safetensors().torch.save(tensors, metadata={_KEY: json.dumps(header)})
+    with replace_atomically(path) as file:
+        file.write(data)
+
+
+def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+    """Return the model that `save` wrote, with its dtypes, on the given device.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, no safetensors file, a bare state dict, or does not fit its own configuration.
+        ImportError: without safetensors.
+    """
+    path = Path(path)
+    tensors, header = _read(path)
+    model = _build(path, header)
+    _compare(path, model.state_dict(), tensors)
+    model.to_empty(device=device)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        tensor.data = tensor.data.to(tensors[name].dtype).copy_(tensors[name])
+    return model
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}: name the file that qkan.save wrote")
+    safetensors = _safetensors()
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no dict, but a handle
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file ({error}). qkan.save writes safetensors; other files, which "
+            "can hold code, are not read: torch.load(path, weights_only=True) and model.load_state_dict read weights"
+        ) from error
+    if _KEY not in metadata:
+        raise ValueError(
+            f"{path} is a bare state dict: it holds {_listed(tensors)}, but no configuration to build the model from. "
+            "Build the model as it was, then model.load_state_dict(safetensors.torch.load_file(path))"
+        )
+    return tensors, _header(path, metadata[_KEY])
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+        version, name, config = header["version"], header["class"], header["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a damaged configuration ({error!r}): save the model again") from error
+    if version != _VERSION:
+        raise ValueError(f"{path} has format version {version!r}, this package reads {_VERSION}: upgrade qkan-torch")
+    if name not in _CLASSES or not isinstance(config, dict):
+        raise ValueError(f"{path} holds a {name!r}; this package builds {', '.join(_CLASSES)}: upgrade qkan-torch")
+    return {"class": name, "config": config}
+
+
+def _build(path: Path, header: dict[str, Any]) -> nn.Module:
+    """Build on the meta device: nothing is allocated, nothing drawn, before the file is known to fit."""
+    config = dict(header["config"])
+    try:
+        if isinstance(config.get("ansatz"), dict):
+            config["ansatz"] = Ansatz.from_dict(config["ansatz"])
+        with torch.device("meta"):
+            return _CLASSES[header["class"]](**config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} has a configuration that builds no {header['class']}: {error}") from error
+
+
+def _compare(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    faults = [f"{name} is missing" for name in wanted if name not in found]
+    faults += [f"{name} is not of this model" for name in found if name not in wanted]
+    faults += [
+        f"{name} has shape {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if faults:
+        raise ValueError(f"{path} does not fit its own configuration ({'; '.join(faults)}): save the model again")
+
+
+def _listed(tensors: dict[str, Tensor]) -> str:
+    shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:4]]
+    return ", ".join(shown) + (f" and {len(tensors) - 4} more" if len(tensors) > 4 else "")
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError('qkan.save and qkan.load need safetensors: pip install "qkan-torch[checkpoint]"') from error
+    return safetensors
