@@ -108,7 +108,9 @@ class QKANLinear(nn.Module):
             # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
             self.theta[..., -1] += math.pi / 2
         if self.encoding_weight is not None:
-            self.encoding_weight.copy_(self.theta.new_tensor(self.options.start_weights).expand_as(self.encoding_weight))
+            self.encoding_weight.copy_(
+                self.theta.new_tensor(self.options.start_weights).expand_as(self.encoding_weight)
+            )
         for tensor, value in ((self.encoding_bias, 0), (self.scale, 1), (self.bias, 0)):
             if tensor is not None:
                 tensor.fill_(value)

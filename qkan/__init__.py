@@ -1,0 +1,12 @@
+"""Kolmogorov-Arnold networks whose edges are quantum circuits: exact, and as fast as a matrix product."""
+
+from qkan.ansatz import Ansatz as Ansatz
+from qkan.checkpoint import load as load
+from qkan.checkpoint import save as save
+from qkan.layers.linear import QKANLinear as QKANLinear
+from qkan.lowering import lower as lower
+from qkan.models.hybrid import HQKAN as HQKAN
+from qkan.models.stack import QKAN as QKAN
+from qkan.training import fit as fit
+
+__all__ = ["HQKAN", "QKAN", "Ansatz", "QKANLinear", "fit", "load", "lower", "save"]
