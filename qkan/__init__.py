@@ -1,5 +1,6 @@
 """Kolmogorov-Arnold networks whose edges are quantum circuits: exact, and as fast as a matrix product."""
 
+from qkan._neighbours import warn_of_peer
 from qkan.ansatz import Ansatz as Ansatz
 from qkan.checkpoint import load as load
 from qkan.checkpoint import save as save
@@ -10,3 +11,5 @@ from qkan.models.stack import QKAN as QKAN
 from qkan.training import fit as fit
 
 __all__ = ["HQKAN", "QKAN", "Ansatz", "QKANLinear", "fit", "load", "lower", "save"]
+
+warn_of_peer()
