@@ -17,7 +17,7 @@ def warn_of_peer() -> None:
     except PackageNotFoundError:
         return
     warnings.warn(
-        f"the distribution 'qkan' {found} is installed beside 'qkan-torch': both write the folder qkan, so that files of "
+        f"the distribution 'qkan' {found} is installed beside 'qkan-torch': both write the folder qkan, and files of "
         "one replace files of the other. Keep one: pip uninstall -y qkan qkan-torch && pip install qkan-torch",
         RuntimeWarning,
         stacklevel=3,

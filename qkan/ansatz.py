@@ -14,8 +14,9 @@ pz: |0>-H-[RZ(θ)-RY(θ)-RZ(wx+b)]^R-RZ(θ)-RY(θ)-<Z>
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+
+from qkan._cached import cached
 
 __all__ = [
     "MIX", "PX", "PZ", "REAL", "RPZ", "RX", "RY", "RZ",
@@ -209,7 +210,7 @@ def _label(name: str, source: Source, symbol: str, index: str = "") -> str:
     return name + angle
 
 
-@lru_cache(maxsize=256)
+@cached
 def _unroll(ansatz: Ansatz, reps: int) -> tuple[Operation, ...]:
     counts: dict[Source, int] = {"trainable": 0, "encoding": 0}
     operations = []
@@ -221,7 +222,7 @@ def _unroll(ansatz: Ansatz, reps: int) -> tuple[Operation, ...]:
     return tuple(operations)
 
 
-@lru_cache(maxsize=256)
+@cached
 def _harmonics(ansatz: Ansatz, weights: tuple[int, ...]) -> tuple[int, ...]:
     frequencies = {0}
     for weight in _merged(ansatz, weights):

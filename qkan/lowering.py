@@ -70,6 +70,7 @@ class LoweredLinear(nn.Module):
         table, bias = _folded(layer)
         self.coefficients = _constant(table, layer.theta.dtype)
         self.bias = _constant(bias, layer.theta.dtype)
+        self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features]."""

@@ -55,6 +55,6 @@ def _zero(like: Tensor) -> Pair:
 
 
 def _sum(a: Pair, b: Pair) -> Pair:
-    if a is b:
+    if a[0] is b[0]:
         return 1 - 2 * a[1] * a[1], 2 * a[0] * a[1]
     return torch.addcmul(a[0] * b[0], a[1], b[1], value=-1), torch.addcmul(a[1] * b[0], a[0], b[1])

@@ -77,6 +77,8 @@ class QKANLinear(nn.Module):
         self.options = QKANOptions.parse("QKANLinear", options)
         self.solver = self._choose()
         self.base_activation = activations.build(self.options.base_activation)
+        if self.base_activation is not None:
+            self.base_activation.to(device=device, dtype=dtype)
         self._register(device, dtype)
         self.reset_parameters(generator)
 

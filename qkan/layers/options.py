@@ -2,7 +2,7 @@
 
 import difflib
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
@@ -73,8 +73,9 @@ class QKANOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reps", index("reps", self.reps))
         object.__setattr__(self, "ansatz", ansatze.named(self.ansatz))
-        if isinstance(self.encoding, list):  # JSON knows no tuples
-            object.__setattr__(self, "encoding", tuple(self.encoding))
+        if isinstance(self.encoding, Iterable) and not isinstance(self.encoding, str):  # lists from JSON, arrays
+            uploads = self.circuit.uploads(self.reps)
+            object.__setattr__(self, "encoding", _integers(tuple(self.encoding), uploads))
         for name in ("scale", "bias"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False; got {getattr(self, name)!r}")

@@ -1,24 +1,26 @@
 """Edgewise simulation with real Bloch vectors: any ansatz, any encoding, per-sample parameters included."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from qkan._cached import cached
 from qkan.ansatz import Ansatz, Operation
 from qkan.bases.arguments import argument
 from qkan.bases.fourier import Pair, multiples
 from qkan.readout import Readout, expectation, safe_sqrt
 from qkan.solvers.base import Solver, Weight, broadcast
 
-__all__ = ["Bloch", "angle_pairs", "evolve", "shift"]
+__all__ = ["PLANE", "Bloch", "angle_pairs", "evolve", "fixed"]
 
 Component = Tensor | float
+C = TypeVar("C", Tensor, Component)
 Vector = tuple[Component, Component, Component]
 
 # A rotation turns the pair (a, b) of components into (a cos - b sin, a sin + b cos).
-_PLANE = {"RX": (1, 2), "RY": (2, 0), "RZ": (0, 1)}
+PLANE = {"RX": (1, 2), "RY": (2, 0), "RZ": (0, 1)}
 
 
 class Bloch(Solver):
@@ -58,10 +60,10 @@ def evolve(circuit: Sequence[Operation], angles: Sequence[Pair], uploads: Sequen
     vector: list[Component] = [0.0, 0.0, 1.0]
     for op, wanted in zip(circuit, _wanted(tuple(circuit), transverse), strict=True):
         if op.source == "fixed":
-            vector = _fixed(op.name, vector)
+            vector = fixed(op.name, vector)
             continue
         cos, sin = (angles if op.source == "trainable" else uploads)[op.position]
-        i, j = _PLANE[op.name]
+        i, j = PLANE[op.name]
         a, b = vector[i], vector[j]
         if i in wanted:
             vector[i] = _combine(a, cos, b, sin, -1)
@@ -76,7 +78,7 @@ def angle_pairs(theta: Tensor) -> list[Pair]:
     return list(zip(moved.cos().unbind(0), moved.sin().unbind(0), strict=True))
 
 
-def shift(pair: Pair, angle: Tensor) -> Pair:
+def _shift(pair: Pair, angle: Tensor) -> Pair:
     """Return cosine and sine of t + angle from those of t."""
     (cos, sin), (c, s) = pair, (angle.cos(), angle.sin())
     return torch.addcmul(cos * c, sin, s, value=-1), torch.addcmul(sin * c, cos, s)
@@ -92,7 +94,7 @@ def _uploaded(u: Tensor, weight: Weight, bias: Tensor | None) -> list[Pair]:
     pairs = multiples(u.cos(), u.sin(), set(weight))
     if bias is None:
         return [pairs[w] for w in weight]
-    return [shift(pairs[w], b) for w, b in zip(weight, bias.unbind(-1), strict=True)]
+    return [_shift(pairs[w], b) for w, b in zip(weight, bias.unbind(-1), strict=True)]
 
 
 def _uploads(weight: Weight) -> int:
@@ -110,12 +112,15 @@ def _broadcast(component: Component, shape: torch.Size, like: Tensor) -> Tensor:
     return component.broadcast_to(broadcast(shape, component.shape))
 
 
-def _fixed(name: str, v: Sequence[Component]) -> list[Component]:
+def fixed(name: str, v: Sequence[C]) -> list[C]:
+    """Return what a fixed gate (H, X, Y, Z) makes of the components (x, y, z); each is its own inverse."""
     x, y, z = v
-    return {"H": [z, -y, x], "X": [x, -y, -z], "Y": [-x, y, -z], "Z": [-x, -y, z]}[name]
+    if name == "H":
+        return [z, -y, x]
+    return {"X": [x, -y, -z], "Y": [-x, y, -z], "Z": [-x, -y, z]}[name]
 
 
-@lru_cache(maxsize=256)
+@cached
 def _wanted(circuit: tuple[Operation, ...], transverse: bool) -> tuple[frozenset[int], ...]:
     """Return, for each operation, the components of its result that the rest of the circuit reads."""
     wanted = frozenset((0, 1, 2) if transverse else (2,))
@@ -124,8 +129,8 @@ def _wanted(circuit: tuple[Operation, ...], transverse: bool) -> tuple[frozenset
         plan.append(wanted)
         if op.name == "H":
             wanted = frozenset({0: 2, 1: 1, 2: 0}[i] for i in wanted)
-        elif op.source != "fixed" and wanted & set(_PLANE[op.name]):
-            wanted |= set(_PLANE[op.name])
+        elif op.source != "fixed" and wanted & set(PLANE[op.name]):
+            wanted |= set(PLANE[op.name])
     return tuple(reversed(plan))
 
 

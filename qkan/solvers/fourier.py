@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.ansatz import Ansatz
+from qkan._cached import cached
+from qkan.ansatz import Ansatz, Operation
 from qkan.bases import fourier as basis
 from qkan.bases.arguments import argument
 from qkan.bases.fourier import Pair
@@ -21,7 +22,7 @@ from qkan.contraction import contract_linear
 from qkan.precision import full_precision
 from qkan.readout import Readout, expectation
 from qkan.solvers.base import Encoding, Solver, Weight
-from qkan.solvers.bloch import angle_pairs, evolve, shift
+from qkan.solvers.rotations import node_vectors
 
 __all__ = ["Fourier", "Series", "coefficients", "features"]
 
@@ -109,52 +110,59 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
         if weight.dim() != 2:
             raise ValueError(f"weight must be integers or [in, uploads] for the lowering; got {tuple(weight.shape)}")
         uploads = weight.shape[-1]
-        pairs, transform = _product_nodes(uploads, theta)
+        cos, sin, transform = _product_nodes(uploads, theta)
     else:
         uploads = len(weight)
-        pairs, transform = _fourier_nodes(ansatz, weight, theta)
-        if bias is not None:
-            pairs = [shift(pair, b) for pair, b in zip(pairs, bias.unbind(-1), strict=True)]
+        cos, sin, transform = _fourier_nodes(ansatz, weight, theta)
     circuit = ansatz.circuit(uploads // ansatz.uploads(1))
-    z = evolve(circuit, angle_pairs(theta), pairs, transverse=False)[2]
-    nodes = transform.shape[0]
-    if not isinstance(z, Tensor):
-        z = theta.new_full((nodes, *theta.shape[:-1]), z)
-    z = z.expand(nodes, *theta.shape[:-1])  # [nodes, out, in]
+    if bias is not None and not isinstance(weight, Tensor):
+        circuit = _with_biases(circuit, theta.shape[-1])
+        theta = torch.cat([theta, bias], dim=-1)
+    z = node_vectors(circuit, theta, cos, sin)[2]  # [nodes, out, in]
     table = torch.einsum("noi,nf->foi", z, transform)
     return Series(table[0], table[1:].permute(1, 2, 0))
 
 
-def _fourier_nodes(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[list[Pair], Tensor]:
-    """Return (cos, sin) [N, 1, 1] of each upload at the N nodes, and the transform [N, 1 + 2K]."""
+@cached
+def _with_biases(circuit: tuple[Operation, ...], angles: int) -> tuple[Operation, ...]:
+    """Return the circuit with the bias of every upload as one more trainable rotation, numbered after the angles."""
+    operations = []
+    for op in circuit:
+        operations.append(op)
+        if op.source == "encoding":
+            operations.append(Operation(op.name, "trainable", angles + op.position))
+    return tuple(operations)
+
+
+def _fourier_nodes(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return cos and sin [uploads, N, 1, 1] of each upload at the N nodes, and the transform [N, 1 + 2K]."""
     harmonics = ansatz.harmonics(weights)
     nodes = 2 * max(harmonics, default=0) + 1
     index = torch.arange(nodes, device=like.device)
 
-    def turn(k: Tensor | int) -> Pair:
+    def turn(multiples: tuple[int, ...]) -> Pair:
         # k j mod N in integers, centred: the angle is exact and at most π before it is rounded.
+        k = torch.tensor(multiples, dtype=torch.int64, device=like.device)
         step = torch.remainder(index.unsqueeze(-1) * k + nodes // 2, nodes) - nodes // 2
         angle = step.to(like.dtype) * (2 * math.pi / nodes)
-        return angle.cos(), angle.sin()
+        return angle.cos(), angle.sin()  # [nodes, multiples]
 
-    pairs = {w: (cos.unsqueeze(-1), sin.unsqueeze(-1)) for w in set(weights) for cos, sin in [turn(w)]}
-    cos, sin = turn(torch.tensor(harmonics, device=like.device, dtype=index.dtype))
-    transform = torch.cat([torch.ones_like(cos[:, :1]) if harmonics else cos.new_ones(nodes, 1), 2 * cos, 2 * sin], -1)
-    return [pairs[w] for w in weights], transform / nodes
+    cos, sin = turn(harmonics)
+    transform = torch.cat([cos.new_ones(nodes, 1), 2 * cos, 2 * sin], -1) / nodes
+    cos, sin = turn(weights)
+    return cos.mT[..., None, None], sin.mT[..., None, None], transform
 
 
-def _product_nodes(uploads: int, like: Tensor) -> tuple[list[Pair], Tensor]:
-    """Return (cos, sin) [3^R, 1, 1] of each upload on the grid {0, 2π/3, 4π/3}^R, and the transform [3^R, 3^R]."""
+def _product_nodes(uploads: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return cos and sin [R, 3^R, 1, 1] of the uploads on the grid {0, 2π/3, 4π/3}^R, and the transform [3^R, 3^R]."""
     cos = like.new_tensor([1.0, -0.5, -0.5])
     sin = like.new_tensor([0.0, 0.75**0.5, -(0.75**0.5)])
     one = torch.stack([torch.ones_like(cos), 2 * cos, 2 * sin], -1) / 3  # [3 nodes, 3 functions]
     transform = like.new_ones(1, 1)
-    pairs: list[Pair] = []
-    for r in range(uploads):
+    for _ in range(uploads):
         transform = torch.kron(transform, one)
-        shape = (3**r, 3, 3 ** (uploads - r - 1))
-        pairs.append((_spread(cos, shape), _spread(sin, shape)))
-    return pairs, transform
+    shapes = [(3**r, 3, 3 ** (uploads - r - 1)) for r in range(uploads)]
+    return torch.stack([_spread(cos, s) for s in shapes]), torch.stack([_spread(sin, s) for s in shapes]), transform
 
 
 def _spread(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
