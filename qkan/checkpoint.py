@@ -109,7 +109,7 @@ def _header(path: Path, text: str) -> dict[str, Any]:
         raise ValueError(f"{path} has a damaged configuration ({error!r}): save the model again") from error
     if version != _VERSION:
         raise ValueError(f"{path} has format version {version!r}, this package reads {_VERSION}: upgrade qkan-torch")
-    if name not in _CLASSES or not isinstance(config, dict):
+    if not isinstance(name, str) or name not in _CLASSES or not isinstance(config, dict):
         raise ValueError(f"{path} holds a {name!r}; this package builds {', '.join(_CLASSES)}: upgrade qkan-torch")
     return {"class": name, "config": config}
 
@@ -122,7 +122,7 @@ def _build(path: Path, header: dict[str, Any]) -> nn.Module:
             config["ansatz"] = Ansatz.from_dict(config["ansatz"])
         with torch.device("meta"):
             return _CLASSES[header["class"]](**config)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} has a configuration that builds no {header['class']}: {error}") from error
 
 

@@ -29,7 +29,7 @@ class Protocol:
     batch_size: int
 
 
-PROTOCOLS = {"digits": Protocol(12, 50), "mnist": Protocol(20, 1000), "cifar100": Protocol(50, 1000)}
+PROTOCOLS = {"digits": Protocol(15, 100), "mnist": Protocol(20, 1000), "cifar100": Protocol(50, 1000)}
 """cifar100 is the published one. All use Adam, inputs in [-1, 1], no augmentation."""
 
 _CORE = {"ansatz": "pz", "reps": 3, "encoding": "unit", "readout": "expectation", "solver": "auto"}
