@@ -1,7 +1,6 @@
 """The training loop: `fit` trains any module on any source of batches, `evaluate` measures it."""
 
 import math
-import operator
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from qkan._checks import positive_integer
 from qkan.data.batches import Batches, as_batches
 from qkan.history import History
 from qkan.resume import TrainingState
@@ -82,7 +82,7 @@ def evaluate(
     rows, sizes = [], []
     # not inference_mode: its tensors could not be used in a later training step by a module that keeps them
     with _mode(model, training=False), torch.no_grad():
-        for inputs, targets in source.batches(_positive("batch_size", batch_size)):
+        for inputs, targets in source.batches(positive_integer("batch_size", batch_size)):
             outputs, targets = model(inputs.to(device)), targets.to(device)
             rows.append(torch.stack([measure(outputs, targets).double() for measure in measures.values()]))
             sizes.append(len(targets))
@@ -144,7 +144,7 @@ def fit(
     """
     source = as_batches(data)
     held_out = None if validation is None else as_batches(validation, "validation")
-    epochs, batch_size = _positive("epochs", epochs), _positive("batch_size", batch_size)
+    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
     _check_metrics(metrics, held_out)
     if resume and checkpoint is None:
         raise ValueError("resume continues from a checkpoint: give checkpoint= as well")
@@ -253,16 +253,6 @@ def _name(function: Measure) -> str:
 
 def _device(model: nn.Module) -> torch.device | None:
     return next((parameter.device for parameter in model.parameters()), None)
-
-
-def _positive(name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer; got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1; got {number}")
-    return number
 
 
 @contextmanager

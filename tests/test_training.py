@@ -310,9 +310,9 @@ def test_global_random_state_is_left_alone_with_a_generator():
 
 
 WRONG = {
-    "epochs 0": ({"epochs": 0}, ValueError, "epochs must be at least 1; got 0"),
+    "epochs 0": ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1; got 0"),
     "epochs 1.5": ({"epochs": 1.5}, TypeError, "epochs must be an integer; got 1.5"),
-    "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be at least 1; got -1"),
+    "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be an integer of at least 1; got -1"),
     "data": ({"data": [1, 2, 3]}, TypeError, "data must be a pair of tensors .* got list"),
     "validation": ({"validation": "test"}, TypeError, "validation must be a pair of tensors .* got str"),
     "lengths": ({"data": (torch.ones(3, 2), torch.ones(4))}, ValueError, r"as many in both; got shapes \(3, 2\) and"),

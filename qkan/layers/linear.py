@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkan import readout as readouts
+from qkan._checks import positive_integer
 from qkan.ansatz import MIX
 from qkan.layers import activations
-from qkan.layers.options import OptionArguments, QKANOptions, index
+from qkan.layers.options import OptionArguments, QKANOptions
 from qkan.precision import compute_dtype, in_autocast
 from qkan.solvers import choose
 from qkan.solvers.base import Solver, Weight
@@ -72,8 +73,8 @@ class QKANLinear(nn.Module):
         **options: Unpack[OptionArguments],
     ) -> None:
         super().__init__()
-        self.in_features = index("in_features", in_features)
-        self.out_features = index("out_features", out_features)
+        self.in_features = positive_integer("in_features", in_features)
+        self.out_features = positive_integer("out_features", out_features)
         self.options = QKANOptions.parse("QKANLinear", options)
         self.solver = self._choose()
         self.base_activation = activations.build(self.options.base_activation)

@@ -10,12 +10,13 @@ from torch import nn
 
 from qkan import ansatz as ansatze
 from qkan import readout as readouts
+from qkan._checks import positive_integer
 from qkan.ansatz import Ansatz
 from qkan.layers import activations
 from qkan.solvers import choose
 from qkan.solvers.base import Encoding
 
-__all__ = ["OptionArguments", "QKANOptions", "index"]
+__all__ = ["OptionArguments", "QKANOptions"]
 
 _ENCODINGS = ("unit", "ternary", "trainable", "trainable-shared")
 
@@ -71,7 +72,7 @@ class QKANOptions:
     bias: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reps", index("reps", self.reps))
+        object.__setattr__(self, "reps", positive_integer("reps", self.reps))
         object.__setattr__(self, "ansatz", ansatze.named(self.ansatz))
         if isinstance(self.encoding, Iterable) and not isinstance(self.encoding, str):  # lists from JSON, arrays
             uploads = self.circuit.uploads(self.reps)
@@ -134,22 +135,6 @@ class QKANOptions:
         values["base_activation"] = activations.name_of(self.base_activation)
         values["encoding"] = list(self.encoding) if isinstance(self.encoding, tuple) else self.encoding
         return values
-
-
-def index(name: str, value: Any) -> int:
-    """Return a positive integer, NumPy's included.
-
-    Raises:
-        TypeError: if it is no integer.
-        ValueError: if it is below 1.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}") from None
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
-    return number
 
 
 def _integers(encoding: str | tuple[int, ...], uploads: int) -> tuple[int, ...]:

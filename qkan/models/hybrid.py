@@ -7,7 +7,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from qkan.layers.options import OptionArguments, QKANOptions, index
+from qkan._checks import positive_integer
+from qkan.layers.options import OptionArguments, QKANOptions
 from qkan.models.stack import QKAN, widths
 
 __all__ = ["HQKAN"]
@@ -55,8 +56,8 @@ class HQKAN(nn.Module):
     ) -> None:
         super().__init__()
         QKANOptions.parse("HQKAN", options)
-        self.in_features = index("in_features", in_features)
-        self.out_features = index("out_features", out_features)
+        self.in_features = positive_integer("in_features", in_features)
+        self.out_features = positive_integer("out_features", out_features)
         width = widths(_latent(self.in_features, self.out_features, latent, multiplier))
         self.encoder = nn.Linear(self.in_features, width[0], device=device, dtype=dtype)
         self.core = QKAN(width, device=device, dtype=dtype, generator=generator, **options)
@@ -83,6 +84,6 @@ def _latent(n_in: int, n_out: int, latent: Iterable[int] | str, multiplier: int)
         return latent
     if latent != "log2":
         raise ValueError(f"latent must be a sequence of widths or 'log2'; got {latent!r}")
-    m = index("multiplier", multiplier)
+    m = positive_integer("multiplier", multiplier)
     # At least 1: log2 of a single input or output is 0.
     return [max(1, math.ceil(math.log2(n))) * m for n in (n_in, n_out)]

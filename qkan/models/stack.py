@@ -6,8 +6,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from qkan._checks import positive_integer
 from qkan.layers.linear import QKANLinear
-from qkan.layers.options import OptionArguments, QKANOptions, index
+from qkan.layers.options import OptionArguments, QKANOptions
 
 __all__ = ["QKAN", "widths"]
 
@@ -80,7 +81,7 @@ def widths(width: Iterable[int]) -> tuple[int, ...]:
     """
     if isinstance(width, str) or not isinstance(width, Iterable):
         raise TypeError(f"width must be a sequence of integers such as [in, out]; got {width!r}")
-    found = tuple(index(f"width[{i}]", w) for i, w in enumerate(width))
+    found = tuple(positive_integer(f"width[{i}]", w) for i, w in enumerate(width))
     if len(found) < 2:
         raise ValueError(f"width must hold at least two integers, inputs and outputs; got {found}")
     return found
