@@ -1,6 +1,7 @@
 """The Fourier basis: cos kx and sin kx for a list of harmonics k."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,10 +44,36 @@ def features(u: Tensor, harmonics: Sequence[int]) -> Tensor:
     >>> features(torch.zeros(5, 3), harmonics=(1, 2)).shape
     torch.Size([5, 3, 4])
     """
-    pairs = multiples(u.cos(), u.sin(), harmonics)
-    columns = [pairs[k][part] for part in (0, 1) for k in harmonics]
-    # Stacked as [*batch, functions, in] in memory: rows stay contiguous, which is several times faster.
-    return torch.stack(columns, dim=-2).mT if columns else u.new_empty(*u.shape, 0)
+    # [*batch, functions, in] in memory: rows stay contiguous, which is several times faster.
+    columns: Tensor = _Features.apply(u, tuple(harmonics))
+    return columns.mT
+
+
+class _Features(torch.autograd.Function):
+    """[*batch, in] -> [*batch, 2K, in]; keeps nothing for backward but its own result."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor, harmonics: tuple[int, ...]) -> Tensor:
+        pairs = multiples(u.cos(), u.sin(), harmonics)
+        columns = [pairs[k][part] for part in (0, 1) for k in harmonics]
+        return torch.stack(columns, dim=-2) if columns else u.new_empty(*u.shape[:-1], 0, u.shape[-1])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.harmonics = inputs[1]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # d cos ku = -k sin ku, d sin ku = k cos ku: differentiable operations on the result, so that second
+        # derivatives come for free.
+        (columns,) = ctx.saved_tensors
+        (cos, sin), (cos_bar, sin_bar) = columns.chunk(2, dim=-2), gradient.chunk(2, dim=-2)
+        slopes = torch.addcmul(sin_bar * cos, cos_bar, sin, value=-1)  # [*batch, K, in]
+        k = torch.tensor(ctx.harmonics, dtype=columns.dtype, device=columns.device)
+        return (slopes * k.unsqueeze(-1)).sum(-2), None
 
 
 def _zero(like: Tensor) -> Pair:
