@@ -3,6 +3,7 @@
 Gated models and fast-weight programmers compute angles from data: θ may have the batch dimensions of x in front.
 """
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -114,6 +115,8 @@ def coefficients(
     if isinstance(weight, Tensor):
         raise ValueError("weight must be a sequence of integers for a Fourier series; got a tensor: use edges()")
     integers = _integers(weight, circuit.uploads(reps))
+    if bias is not None:
+        _check_encoding("bias", bias, theta, len(integers))
     series = fourier.coefficients(circuit, theta, integers, bias)
     cos, sin = series.coefficients.chunk(2, dim=-1)
     harmonics = torch.tensor(circuit.harmonics(integers), device=theta.device)
@@ -135,17 +138,26 @@ def _resolve(
     if theta.shape[-2] != x.shape[-1]:
         raise ValueError(f"theta must be [..., in, angles] with in = {x.shape[-1]}, as x; got {tuple(theta.shape)}")
     for name, tensor in (("weight", weight), ("bias", bias)):
-        if isinstance(tensor, Tensor) and tensor.shape[-2:] != (x.shape[-1], uploads):
-            expected = f"[..., in, uploads] = [..., {x.shape[-1]}, {uploads}]"
-            raise ValueError(f"{name} must be {expected}; got {tuple(tensor.shape)}")
+        if isinstance(tensor, Tensor):
+            _check_encoding(name, tensor, theta, uploads)
     if not isinstance(weight, Tensor):
         weight = _integers(weight, uploads)
-    per_sample = theta.dim() > 3 or (isinstance(bias, Tensor) and bias.dim() > 3)
-    if solver == "fourier" and per_sample:
-        raise ValueError("solver='fourier' needs theta [out, in, angles], the same for all samples; use solver='bloch'")
-    if solver == "auto" and per_sample:
+    reason = _not_lowered(theta, weight, bias)
+    if solver == "fourier" and reason:
+        raise ValueError(f"solver='fourier' needs {reason}; use solver='bloch'")
+    if solver == "auto" and reason:
         solver = "bloch"
     return circuit, choose(solver, circuit, reps, _encoding(weight)), weight
+
+
+def _not_lowered(theta: Tensor, weight: Weight, bias: Tensor | None) -> str | None:
+    """Return what the lowering would need, beside what every layer's encoding says, or None."""
+    if theta.dim() > 3:
+        return f"theta [out, in, angles], the same for all samples, not {tuple(theta.shape)}"
+    most = 2 if isinstance(weight, Tensor) else 3
+    if bias is not None and bias.dim() > most:
+        return f"bias [{'in, uploads' if most == 2 else 'out, in, uploads'}] with such weights, not {tuple(bias.shape)}"
+    return None
 
 
 def _encoding(weight: Weight) -> tuple[int, ...] | str:
@@ -155,10 +167,23 @@ def _encoding(weight: Weight) -> tuple[int, ...] | str:
 
 
 def _integers(weight: Sequence[int] | None, uploads: int) -> tuple[int, ...]:
-    integers = (1,) * uploads if weight is None else tuple(weight)
-    if len(integers) != uploads or not all(isinstance(w, int) for w in integers):
+    try:
+        integers = (1,) * uploads if weight is None else tuple(operator.index(w) for w in weight)
+    except TypeError:
+        integers = ()
+    if len(integers) != uploads:
         raise ValueError(f"weight must hold {uploads} integers, one per upload, or be a tensor; got {weight!r}")
     return integers
+
+
+def _check_encoding(name: str, tensor: Tensor, theta: Tensor, uploads: int) -> None:
+    """Raise unless the last dimensions are [in, uploads] or [out, in, uploads]."""
+    *_, n_out, n_in, _ = theta.shape
+    if tensor.shape[-2:] != (n_in, uploads) or (tensor.dim() > 2 and tensor.shape[-3] != n_out):
+        expected = f"[{n_in}, {uploads}] or [..., {n_out}, {n_in}, {uploads}]"
+        raise ValueError(
+            f"{name} must be [in, uploads] or [..., out, in, uploads] = {expected}; got {tuple(tensor.shape)}"
+        )
 
 
 def _check_theta(theta: Tensor, dims: int | None) -> None:

@@ -42,8 +42,11 @@ def training_curves(histories: History | Mapping[str, History], names: Sequence[
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss" if len(panel) > 1 else _LABELS.get(panel[0], panel[0]))
         axes.grid(alpha=0.3)
-        if len(panel) > 1 or len(runs) > 1:
+        if len(panel) > 1 and len(runs) == 1:
             axes.legend(fontsize="small")
+    if len(runs) > 1:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=2)
     return figure
 
 

@@ -45,8 +45,16 @@ def features(u: Tensor, harmonics: Sequence[int]) -> Tensor:
     torch.Size([5, 3, 4])
     """
     # [*batch, functions, in] in memory: rows stay contiguous, which is several times faster.
+    if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
+        return _columns(u, tuple(harmonics)).mT
     columns: Tensor = _Features.apply(u, tuple(harmonics))
     return columns.mT
+
+
+def _columns(u: Tensor, harmonics: tuple[int, ...]) -> Tensor:
+    pairs = multiples(u.cos(), u.sin(), harmonics)
+    columns = [pairs[k][part] for part in (0, 1) for k in harmonics]
+    return torch.stack(columns, dim=-2) if columns else u.new_empty(*u.shape[:-1], 0, u.shape[-1])
 
 
 class _Features(torch.autograd.Function):
@@ -56,14 +64,13 @@ class _Features(torch.autograd.Function):
 
     @staticmethod
     def forward(u: Tensor, harmonics: tuple[int, ...]) -> Tensor:
-        pairs = multiples(u.cos(), u.sin(), harmonics)
-        columns = [pairs[k][part] for part in (0, 1) for k in harmonics]
-        return torch.stack(columns, dim=-2) if columns else u.new_empty(*u.shape[:-1], 0, u.shape[-1])
+        return _columns(u, harmonics)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.harmonics = inputs[1]
         ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -72,8 +79,17 @@ class _Features(torch.autograd.Function):
         (columns,) = ctx.saved_tensors
         (cos, sin), (cos_bar, sin_bar) = columns.chunk(2, dim=-2), gradient.chunk(2, dim=-2)
         slopes = torch.addcmul(sin_bar * cos, cos_bar, sin, value=-1)  # [*batch, K, in]
-        k = torch.tensor(ctx.harmonics, dtype=columns.dtype, device=columns.device)
-        return (slopes * k.unsqueeze(-1)).sum(-2), None
+        return (slopes * _column(ctx.harmonics, columns)).sum(-2), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _harmonics: None) -> Tensor:
+        (columns,) = ctx.saved_tensors
+        (cos, sin), slopes = columns.chunk(2, dim=-2), _column(ctx.harmonics, columns) * tangent.unsqueeze(-2)
+        return torch.cat([-sin * slopes, cos * slopes], dim=-2)
+
+
+def _column(harmonics: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.tensor(harmonics, dtype=like.dtype, device=like.device).unsqueeze(-1)  # [K, 1]
 
 
 def _zero(like: Tensor) -> Pair:

@@ -101,7 +101,7 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
         ansatz: the circuit.
         theta: [out, in, angles], radians.
         weight: integers, one per upload, or [in, uploads] (whose features hold weight and bias).
-        bias: [out, in, uploads] with integers, or None; with a tensor weight the features hold it.
+        bias: [out, in, uploads] or [in, uploads] with integers, or None; with a tensor weight the features hold it.
 
     Raises:
         ValueError: for weights per edge.
@@ -117,7 +117,7 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
     circuit = ansatz.circuit(uploads // ansatz.uploads(1))
     if bias is not None and not isinstance(weight, Tensor):
         circuit = _with_biases(circuit, theta.shape[-1])
-        theta = torch.cat([theta, bias], dim=-1)
+        theta = torch.cat([theta, bias.expand(*theta.shape[:-1], uploads)], dim=-1)
     z = node_vectors(circuit, theta, cos, sin)[2]  # [nodes, out, in]
     table = torch.einsum("noi,nf->foi", z, transform)
     return Series(table[0], table[1:].permute(1, 2, 0))

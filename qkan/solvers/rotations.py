@@ -27,8 +27,17 @@ def node_vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin
         cos: cosine of every upload at every node, [uploads, nodes, 1, 1]; a constant.
         sin: its sine.
     """
+    if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
+        return _vectors(circuit, theta, cos, sin)
     vectors: Tensor = _Rotations.apply(circuit, theta, cos, sin)
     return vectors
+
+
+def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    uploads = list(zip(cos.unbind(0), sin.unbind(0), strict=True))
+    vector = evolve(circuit, angle_pairs(theta), uploads, transverse=True)
+    shape = (cos.shape[1], *theta.shape[:-1])
+    return torch.stack([c.expand(shape) if isinstance(c, Tensor) else theta.new_full(shape, c) for c in vector])
 
 
 class _Rotations(torch.autograd.Function):
@@ -36,15 +45,13 @@ class _Rotations(torch.autograd.Function):
 
     @staticmethod
     def forward(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        uploads = list(zip(cos.unbind(0), sin.unbind(0), strict=True))
-        vector = evolve(circuit, angle_pairs(theta), uploads, transverse=True)
-        shape = (cos.shape[1], *theta.shape[:-1])
-        return torch.stack([c.expand(shape) if isinstance(c, Tensor) else theta.new_full(shape, c) for c in vector])
+        return _vectors(circuit, theta, cos, sin)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.circuit = inputs[0]
         ctx.save_for_backward(*inputs[1:], output)
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, adjoint: Tensor) -> tuple[None, Tensor, None, None]:
@@ -52,6 +59,11 @@ class _Rotations(torch.autograd.Function):
         theta, cos, sin, vectors = ctx.saved_tensors
         uploads = list(zip(cos.unbind(0), sin.unbind(0), strict=True))
         return None, _angle_gradient(ctx.circuit, theta, uploads, vectors, adjoint), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, _circuit: None, tangent: Tensor, _cos: None, _sin: None) -> Tensor:
+        theta, cos, sin = ctx.saved_tensors
+        return _push_forward(ctx.circuit, theta, list(zip(cos.unbind(0), sin.unbind(0), strict=True)), tangent)
 
 
 def _angle_gradient(
@@ -75,3 +87,23 @@ def _angle_gradient(
             # Before the first upload the state is the same at all nodes: the adjoints add up.
             both = [torch.stack([c[0, :1], c[1].sum(0, keepdim=True)]) for c in both]
     return torch.stack(gradients, dim=-1)
+
+
+def _push_forward(circuit: tuple[Operation, ...], theta: Tensor, uploads: list[Pair], tangent: Tensor) -> Tensor:
+    """Return the derivative [3, nodes, out, in] of the vectors in the direction of a tangent [out, in, angles]."""
+    pairs = angle_pairs(theta)
+    zero = torch.zeros_like(uploads[0][0] * theta[..., 0])  # [nodes, out, in]
+    start = torch.stack([zero, zero])  # state and its derivative
+    both = [start, start, torch.stack([zero + 1, zero])]
+    for op in circuit:
+        if op.source == "fixed":
+            both = fixed(op.name, both)
+            continue
+        i, j = PLANE[op.name]
+        cos, sin = (pairs if op.source == "trainable" else uploads)[op.position]
+        a, b = both[i] * cos - both[j] * sin, both[i] * sin + both[j] * cos
+        if op.source == "trainable":
+            turn = tangent[..., op.position]
+            a, b = torch.stack([a[0], a[1] - turn * b[0]]), torch.stack([b[0], b[1] + turn * a[0]])
+        both[i], both[j] = a, b
+    return torch.stack([component[1] for component in both])
