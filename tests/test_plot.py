@@ -33,9 +33,10 @@ def test_losses_share_a_panel_and_metrics_have_their_own():
 
 
 def test_several_runs_in_one_figure():
-    (axes,) = training_curves({"one": history(), "two": history(3.0)}, names=["train_loss"]).axes
+    figure = training_curves({"one": history(), "two": history(3.0)}, names=["train_loss"])
+    (axes,), (legend,) = figure.axes, figure.legends
     assert lines(axes) == [[1, 1 / 2, 1 / 3], [3, 3 / 2, 1]]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
 
 
 def test_nothing_is_written_and_pyplot_not_touched(tmp_path, monkeypatch):
