@@ -115,10 +115,6 @@ def test_harmonics_are_ascending_and_never_too_few(name):
     assert {k for k in range(1, len(found)) if found[k] > 1e-12} <= set(harmonics)
 
 
-def test_real_has_amplitude_one_whatever_its_angles():
-    assert spectrum("real", 3, (1, 1, 1))[3] == pytest.approx(0.5, abs=1e-14)
-
-
 def test_rotations_of_the_truth_are_matrix_exponentials():
     expm = pytest.importorskip("scipy.linalg").expm
     for axis, pauli in truth.PAULI.items():
