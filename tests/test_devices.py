@@ -28,13 +28,15 @@ def test_dtype_of_the_factory(name, dtype):
     assert net(domain(name, 4, 3, dtype=dtype)).dtype == dtype
 
 
-def test_the_default_dtype_is_that_of_torch():
-    torch.set_default_dtype(torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_default_dtype_is_that_of_torch(dtype):
+    torch.set_default_dtype(dtype)
     try:
-        assert QKAN([3, 2])(torch.randn(4, 3)).dtype == torch.float64
+        net = HQKAN(3, 2, latent=(4, 3), scale=True, bias=True, base_activation="silu", encoding="trainable")
+        assert {tensor.dtype for tensor in tensors(net)} == {dtype}
+        assert net(torch.randn(4, 3)).dtype == dtype
     finally:
         torch.set_default_dtype(torch.float32)
-    assert QKAN([3, 2])(torch.randn(4, 3)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", MODULES)
