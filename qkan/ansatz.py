@@ -156,9 +156,13 @@ class Ansatz:
     def harmonics(self, weights: Sequence[int]) -> tuple[int, ...]:
         """Return the harmonics k >= 1 that <Z>(u) can hold for integer weights, one per upload, ascending.
 
-        They are the sums of s_r w_r with s_r in {-1, 0, 1} (Schuld, Sweke, Meyer 2021). Uploads with nothing between
-        them but rotations about their own axis, or gates that turn it into itself, act as one upload and count as one:
-        `real` has a single harmonic.
+        They are among the sums of s_r w_r with s_r in {-1, 0, 1} (Schuld, Sweke, Meyer 2021), less those that no angles
+        reach: uploads with nothing between them but rotations about their own axis, or gates that turn it into itself,
+        act as one (`real` has a single harmonic), and an upload whose axis <Z> does not see has no s_r = 0 (ternary
+        `px` holds 5..13).
+
+        Raises:
+            ValueError: for a number of weights that is no multiple of the uploads of a block.
         """
         return _harmonics(self, tuple(operator.index(w) for w in weights))
 
@@ -224,32 +228,42 @@ def _unroll(ansatz: Ansatz, reps: int) -> tuple[Operation, ...]:
 
 @cached
 def _harmonics(ansatz: Ansatz, weights: tuple[int, ...]) -> tuple[int, ...]:
-    frequencies = {0}
-    for weight in _merged(ansatz, weights):
-        frequencies = {f + s * weight for f in frequencies for s in (-1, 0, 1)}
-    return tuple(sorted(f for f in frequencies if f > 0))
-
-
-def _merged(ansatz: Ansatz, weights: tuple[int, ...]) -> list[int]:
-    """Return one weight per group of uploads that share an axis with nothing in between that moves it."""
+    """Follow the frequencies of each Bloch component through the circuit; those of z are the answer."""
     per_block = ansatz.uploads(1)
     reps, rest = divmod(len(weights), per_block)
     if rest or not reps:
         raise ValueError(f"weights must hold {per_block} integers per repetition; got {len(weights)}: {weights}")
-    groups: list[int] = []
-    axis = ""
+    merged = _merged(ansatz.circuit(reps), weights)
+    found: dict[str, set[int]] = {"X": set(), "Y": set(), "Z": {0}}
     for op in ansatz.circuit(reps):
+        weight = merged[op.position] if op.source == "encoding" else 0
+        # A weight of 0 does not make an upload vanish: its bias still turns.
+        if op.name == "H":
+            found["X"], found["Z"] = found["Z"], found["X"]
+        elif op.source != "fixed" and weight is not None:
+            a, b = {"X", "Y", "Z"} - {op.name[1]}
+            found[a] = found[b] = {f + shift for f in found[a] | found[b] for shift in (-weight, weight)}
+    return tuple(sorted(f for f in found["Z"] if f > 0))
+
+
+def _merged(circuit: tuple[Operation, ...], weights: tuple[int, ...]) -> list[int | None]:
+    """Move each upload into the next one about its axis, if nothing in between moves that axis; None is left behind."""
+    merged: list[int | None] = list(weights)
+    carried = 0  # signed weight of the last upload, as seen behind the gates since
+    axis, last = "", 0
+    for op in circuit:
         if op.source == "fixed" and axis:
             axis, sign = _PUSH[op.name][axis]
-            groups[-1] *= sign
-        elif op.source == "encoding" and op.name[1] == axis:
-            groups[-1] += weights[op.position]
+            carried *= sign
         elif op.source == "encoding":
-            axis = op.name[1]
-            groups.append(weights[op.position])
+            same = op.name[1] == axis
+            if same:
+                merged[last] = None
+            carried = weights[op.position] + (carried if same else 0)
+            axis, last, merged[op.position] = op.name[1], op.position, carried
         elif op.source == "trainable" and op.name[1] != axis:
             axis = ""
-    return groups
+    return merged
 
 
 PZ = Ansatz("pz", (H,), (RZ(), RY(), RZ("encoding")), (RZ(), RY()))

@@ -31,6 +31,7 @@ CIRCUITS = {
     "two": ("H", "ry ez rx ey", "rz rx", "x"),
     "own": ("rx", "Y ex rz H Z ey X ry", "H", "x"),
     "flip": ("", "ry ex H Y ez", "rx ry", "x"),
+    "late": ("H", "ez ey", "", "x"),
 }
 
 
