@@ -13,8 +13,7 @@ from qkan.ansatz import MIX
 from qkan.layers import activations
 from qkan.layers.options import OptionArguments, QKANOptions
 from qkan.precision import compute_dtype, in_autocast
-from qkan.solvers import choose
-from qkan.solvers.base import Solver, Weight
+from qkan.solvers.base import Weight
 
 __all__ = ["QKANLinear"]
 
@@ -76,16 +75,12 @@ class QKANLinear(nn.Module):
         self.in_features = positive_integer("in_features", in_features)
         self.out_features = positive_integer("out_features", out_features)
         self.options = QKANOptions.parse("QKANLinear", options)
-        self.solver = self._choose()
+        self.solver = self.options.choose_solver()
         self.base_activation = activations.build(self.options.base_activation)
         if self.base_activation is not None:
             self.base_activation.to(device=device, dtype=dtype)
         self._register(device, dtype)
         self.reset_parameters(generator)
-
-    def _choose(self) -> Solver:
-        options = self.options
-        return choose(options.solver, options.circuit, options.reps, options.weights)
 
     def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         def parameter(wanted: bool, *shape: int) -> nn.Parameter | None:

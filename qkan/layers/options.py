@@ -14,7 +14,7 @@ from qkan._checks import positive_integer
 from qkan.ansatz import Ansatz
 from qkan.layers import activations
 from qkan.solvers import choose
-from qkan.solvers.base import Encoding
+from qkan.solvers.base import Encoding, Solver
 
 __all__ = ["OptionArguments", "QKANOptions"]
 
@@ -85,7 +85,7 @@ class QKANOptions:
             raise ValueError(f"encoding_init must be 'unit' or 'ternary'; got {self.encoding_init!r}")
         activations.check(self.base_activation)
         _check_init(self.init)
-        choose(self.solver, self.circuit, self.reps, self.weights)
+        self.choose_solver()
 
     @classmethod
     def parse(cls, owner: str, arguments: Mapping[str, Any]) -> "QKANOptions":
@@ -122,6 +122,15 @@ class QKANOptions:
         """The encoding weights, one per upload, at the start of training."""
         encoding = self.encoding_init if self.trainable_encoding else self.encoding
         return _integers(encoding, self.circuit.uploads(self.reps))
+
+    def choose_solver(self) -> Solver:
+        """Return the solver of a layer with these options.
+
+        Raises:
+            ValueError: for an unknown name, or where it would not be exact.
+            TypeError: if ``solver`` is no name.
+        """
+        return choose(self.solver, self.circuit, self.reps, self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values.

@@ -34,8 +34,7 @@ def node_vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin
 
 
 def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    uploads = list(zip(cos.unbind(0), sin.unbind(0), strict=True))
-    vector = evolve(circuit, angle_pairs(theta), uploads, transverse=True)
+    vector = evolve(circuit, angle_pairs(theta), _pairs(cos, sin), transverse=True)
     shape = (cos.shape[1], *theta.shape[:-1])
     return torch.stack([c.expand(shape) if isinstance(c, Tensor) else theta.new_full(shape, c) for c in vector])
 
@@ -57,13 +56,16 @@ class _Rotations(torch.autograd.Function):
     def backward(ctx: Any, adjoint: Tensor) -> tuple[None, Tensor, None, None]:
         # Only differentiable operations on what was saved: second derivatives come for free.
         theta, cos, sin, vectors = ctx.saved_tensors
-        uploads = list(zip(cos.unbind(0), sin.unbind(0), strict=True))
-        return None, _angle_gradient(ctx.circuit, theta, uploads, vectors, adjoint), None, None
+        return None, _angle_gradient(ctx.circuit, theta, _pairs(cos, sin), vectors, adjoint), None, None
 
     @staticmethod
     def jvp(ctx: Any, _circuit: None, tangent: Tensor, _cos: None, _sin: None) -> Tensor:
         theta, cos, sin = ctx.saved_tensors
-        return _push_forward(ctx.circuit, theta, list(zip(cos.unbind(0), sin.unbind(0), strict=True)), tangent)
+        return _push_forward(ctx.circuit, theta, _pairs(cos, sin), tangent)
+
+
+def _pairs(cos: Tensor, sin: Tensor) -> list[Pair]:
+    return list(zip(cos.unbind(0), sin.unbind(0), strict=True))
 
 
 def _angle_gradient(
