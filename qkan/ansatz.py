@@ -13,17 +13,18 @@ pz: |0>-H-[RZ(θ)-RY(θ)-RZ(wx+b)]^R-RZ(θ)-RY(θ)-<Z>
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from qkan._cached import cached
+from qkan.noise import Channel, Noise, compose
 
 __all__ = [
     "MIX", "PX", "PZ", "REAL", "RPZ", "RX", "RY", "RZ",
     "Ansatz", "ArccosMap", "Gate", "H", "Operation", "X", "Y", "Z", "named", "names",
 ]  # fmt: skip
 
-Source = Literal["fixed", "trainable", "encoding"]
+Source = Literal["fixed", "trainable", "encoding", "channel"]
 ArccosMap = Literal["tanh", "clamp", "none"]
 
 _FIXED = ("H", "X", "Y", "Z")
@@ -77,11 +78,15 @@ def RZ(source: Source = "trainable") -> Gate:
 
 
 class Operation(NamedTuple):
-    """A gate of the unrolled circuit; ``position`` counts the angles or the uploads, in circuit order (-1 if fixed)."""
+    """A gate of the unrolled circuit, or the channels behind one.
+
+    ``position`` counts the angles or the uploads, in circuit order (-1 for the rest).
+    """
 
     name: str
     source: Source
     position: int
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,11 @@ class Ansatz:
         arccos_map: None encodes u = x. A name encodes u = arccos m(x) with m the map to [-1, 1]: ``"tanh"``,
             ``"clamp"`` (gradient 0 at and beyond the ends), or ``"none"`` (the caller keeps x inside (-1, 1)).
         trainable_bias: whether the encoding biases b are trainable even where the encoding weights are fixed.
+        noise: channels behind the gates, and readout error; None for none (as is a `Noise` of strengths 0).
 
     Raises:
         ValueError: if a part is no tuple of gates, encoding gates stand outside the block, or the block has none.
+        TypeError: if noise is no `Noise`.
 
     Example:
         >>> mine = Ansatz("mine", prepare=(H,), block=(RY(), RZ("encoding")), final=(RY(),))
@@ -112,6 +119,7 @@ class Ansatz:
     final: tuple[Gate, ...] = ()
     arccos_map: ArccosMap | None = None
     trainable_bias: bool = False
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         for part in ("prepare", "block", "final"):
@@ -124,6 +132,14 @@ class Ansatz:
             raise ValueError("block must hold at least one encoding gate, such as RZ('encoding'); got none")
         if self.arccos_map not in (None, *_ARCCOS_MAPS):
             raise ValueError(f"arccos_map must be None or one of {', '.join(_ARCCOS_MAPS)}; got {self.arccos_map!r}")
+        if not isinstance(self.noise, Noise | None):
+            raise TypeError(f"noise must be a Noise or None; got {self.noise!r}")
+        if self.noise is not None and self.noise.trivial:
+            object.__setattr__(self, "noise", None)
+
+    def with_noise(self, noise: Noise | None) -> "Ansatz":
+        """Return the same circuit with this noise, or with none."""
+        return _with_noise(self, noise)
 
     def angles(self, reps: int) -> int:
         """Return the number of trainable angles of one edge."""
@@ -146,7 +162,7 @@ class Ansatz:
         return reps
 
     def circuit(self, reps: int) -> tuple[Operation, ...]:
-        """Return the unrolled circuit, in the order in which the gates act."""
+        """Return the unrolled circuit, in the order in which the gates and channels act."""
         return _unroll(self, reps)
 
     def degree(self, weights: Sequence[int]) -> int:
@@ -159,7 +175,7 @@ class Ansatz:
         They are among the sums of s_r w_r with s_r in {-1, 0, 1} (Schuld, Sweke, Meyer 2021), less those that no angles
         reach: uploads with nothing between them but rotations about their own axis, or gates that turn it into itself,
         act as one (`real` has a single harmonic), and an upload whose axis <Z> does not see has no s_r = 0 (ternary
-        `px` holds 5..13).
+        `px` holds 5..13). Noise that does not commute with such rotations brings harmonics back.
 
         Raises:
             ValueError: for a number of weights that is no multiple of the uploads of a block.
@@ -182,10 +198,11 @@ class Ansatz:
         True
         """
         parts = {part: tuple(Gate(**gate) for gate in values.get(part, ())) for part in ("prepare", "block", "final")}
-        return cls(**{**values, **parts})
+        noise = values.get("noise")
+        return cls(**{**values, **parts, "noise": None if noise is None else Noise.from_dict(noise)})
 
     def draw(self, reps: int) -> str:
-        """Return the unrolled circuit as text, every angle and upload numbered.
+        """Return the unrolled circuit as text, every angle and upload numbered; ``~`` is a channel.
 
         >>> print(named("rpz").draw(reps=2))
         |0>-H-RY(θ0)-RZ(w0x+b0)-RY(θ1)-RZ(w1x+b1)-RY(θ2)-<Z>
@@ -198,7 +215,8 @@ class Ansatz:
             "-".join(_label(gate.name, gate.source, self._symbol) for gate in part)
             for part in (self.prepare, self.block, self.final)
         )
-        return f"{self.name}: " + "-".join(filter(None, ["|0>", prepare, f"[{block}]^R", final, "<Z>"]))
+        noise = "" if self.noise is None else f"; {self.noise}"
+        return f"{self.name}: " + "-".join(filter(None, ["|0>", prepare, f"[{block}]^R", final, "<Z>"])) + noise
 
     @property
     def _symbol(self) -> str:
@@ -210,20 +228,30 @@ def _count(gates: tuple[Gate, ...], source: Source) -> int:
 
 
 def _label(name: str, source: Source, symbol: str, index: str = "") -> str:
-    angle = {"fixed": "", "trainable": f"(θ{index})", "encoding": f"(w{index}{symbol}+b{index})"}[source]
+    angle = {"trainable": f"(θ{index})", "encoding": f"(w{index}{symbol}+b{index})"}.get(source, "")
     return name + angle
+
+
+@cached
+def _with_noise(ansatz: Ansatz, noise: Noise | None) -> Ansatz:
+    return replace(ansatz, noise=noise)
 
 
 @cached
 def _unroll(ansatz: Ansatz, reps: int) -> tuple[Operation, ...]:
     counts: dict[Source, int] = {"trainable": 0, "encoding": 0}
     operations = []
+    noise = ansatz.noise or Noise()
     for gate in ansatz.prepare + ansatz.block * reps + ansatz.final:
         index = counts.get(gate.source, -1)
-        operations.append(Operation(gate.name, gate.source, index))
+        operations += [Operation(gate.name, gate.source, index), *_channel(noise.after_gate(gate.name, gate.source))]
         if gate.source != "fixed":
             counts[gate.source] += 1
-    return tuple(operations)
+    return (*operations, *_channel(noise.before_measurement()))
+
+
+def _channel(channels: tuple[Channel, ...]) -> tuple[Operation, ...]:
+    return (Operation("~", "channel", -1, channels),) if channels else ()
 
 
 @cached
@@ -240,6 +268,8 @@ def _harmonics(ansatz: Ansatz, weights: tuple[int, ...]) -> tuple[int, ...]:
         # A weight of 0 does not make an upload vanish: its bias still turns.
         if op.name == "H":
             found["X"], found["Z"] = found["Z"], found["X"]
+        elif op.source == "channel":
+            found["Z"] = found["Z"] | ({0} if compose(op.channels).shift else set())
         elif op.source != "fixed" and weight is not None:
             a, b = {"X", "Y", "Z"} - {op.name[1]}
             found[a] = found[b] = {f + shift for f in found[a] | found[b] for shift in (-weight, weight)}
@@ -261,9 +291,18 @@ def _merged(circuit: tuple[Operation, ...], weights: tuple[int, ...]) -> list[in
                 merged[last] = None
             carried = weights[op.position] + (carried if same else 0)
             axis, last, merged[op.position] = op.name[1], op.position, carried
-        elif op.source == "trainable" and op.name[1] != axis:
+        elif axis and not _commutes(op, axis):
             axis = ""
     return merged
+
+
+def _commutes(op: Operation, axis: str) -> bool:
+    """Return whether a trainable gate or a channel commutes with every rotation about an axis."""
+    if op.source == "trainable":
+        return op.name[1] == axis
+    affine = compose(op.channels)
+    a, b = ({"X": affine.x, "Y": affine.y, "Z": affine.z}[other] for other in {"X", "Y", "Z"} - {axis})
+    return a == b and (not affine.shift or axis == "Z")
 
 
 PZ = Ansatz("pz", (H,), (RZ(), RY(), RZ("encoding")), (RZ(), RY()))

@@ -13,7 +13,8 @@ PACKAGE = Path(__import__("qkan").__file__).parent
 # component of a module's name below the package (`qkan.solvers.fourier` is in `solvers`).
 LEVELS = [
     {"_cached", "_checks", "_neighbours", "files", "history", "precision"},
-    {"ansatz", "noise", "readout"},
+    {"noise", "readout"},
+    {"ansatz"},
     {"bases"},
     {"contraction"},
     {"solvers"},

@@ -3,9 +3,11 @@
 The nodes are few and shared by all edges, so the lowering is a long chain of small rotations. Autograd would record
 each of them and keep its operands; here the backward turns the final vectors back to the start, together with the
 adjoint: both are multiplied by the inverse of each rotation, and with (a, b) the components in its plane and (ā, b̄)
-their adjoints, the gradient of its angle is b̄ a - ā b. It needs gates that are rotations; channels have no inverse.
+their adjoints, the gradient of its angle is b̄ a - ā b. Channels may have no inverse: the vectors in front of them are
+kept, and a channel multiplies the adjoint by its factors.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor
 
 from qkan.ansatz import Operation
 from qkan.bases.fourier import Pair
-from qkan.solvers.bloch import PLANE, angle_pairs, evolve, fixed
+from qkan.noise import Affine, compose
+from qkan.solvers.bloch import PLANE, Vector, angle_pairs, evolve, fixed
 
 __all__ = ["node_vectors"]
 
@@ -28,38 +31,45 @@ def node_vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin
         sin: its sine.
     """
     if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
-        return _vectors(circuit, theta, cos, sin)
-    vectors: Tensor = _Rotations.apply(circuit, theta, cos, sin)
+        return _vectors(circuit, theta, cos, sin)[0]
+    vectors: Tensor = _Rotations.apply(circuit, theta, cos, sin)[0]
     return vectors
 
 
-def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    vector = evolve(circuit, angle_pairs(theta), _pairs(cos, sin), transverse=True)
+def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the final vectors [3, nodes, out, in], and those in front of channels [channels, 3, nodes, out, in]."""
+    before: list[Vector] = []
+    final = evolve(circuit, angle_pairs(theta), _pairs(cos, sin), transverse=True, before_channels=before)
     shape = (cos.shape[1], *theta.shape[:-1])
-    return torch.stack([c.expand(shape) if isinstance(c, Tensor) else theta.new_full(shape, c) for c in vector])
+
+    def stacked(vector: Vector) -> Tensor:
+        return torch.stack([c.expand(shape) if isinstance(c, Tensor) else theta.new_full(shape, c) for c in vector])
+
+    return stacked(final), torch.stack([stacked(v) for v in before]) if before else theta.new_empty(0, 3, *shape)
 
 
 class _Rotations(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        # What backward reads is an output: second derivatives go through it.
         return _vectors(circuit, theta, cos, sin)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.circuit = inputs[0]
-        ctx.save_for_backward(*inputs[1:], output)
+        ctx.save_for_backward(*inputs[1:], *output)
         ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
-    def backward(ctx: Any, adjoint: Tensor) -> tuple[None, Tensor, None, None]:
+    def backward(ctx: Any, *adjoints: Tensor) -> tuple[None, Tensor, None, None]:
         # Only differentiable operations on what was saved: second derivatives come for free.
-        theta, cos, sin, vectors = ctx.saved_tensors
-        return None, _angle_gradient(ctx.circuit, theta, _pairs(cos, sin), vectors, adjoint), None, None
+        theta, cos, sin, *states = ctx.saved_tensors
+        return None, _angle_gradient(ctx.circuit, theta, _pairs(cos, sin), states, adjoints), None, None
 
     @staticmethod
-    def jvp(ctx: Any, _circuit: None, tangent: Tensor, _cos: None, _sin: None) -> Tensor:
+    def jvp(ctx: Any, _circuit: None, tangent: Tensor, _cos: None, _sin: None) -> tuple[Tensor, Tensor]:
         theta, cos, sin = ctx.saved_tensors
         return _push_forward(ctx.circuit, theta, _pairs(cos, sin), tangent)
 
@@ -69,15 +79,26 @@ def _pairs(cos: Tensor, sin: Tensor) -> list[Pair]:
 
 
 def _angle_gradient(
-    circuit: tuple[Operation, ...], theta: Tensor, uploads: list[Pair], vectors: Tensor, adjoint: Tensor
+    circuit: tuple[Operation, ...],
+    theta: Tensor,
+    uploads: list[Pair],
+    states: Sequence[Tensor],
+    adjoints: Sequence[Tensor],
 ) -> Tensor:
-    """Return the gradient [out, in, angles] of the angles, by turning vectors and adjoints back to the start."""
+    """Return the gradient [out, in, angles] of the angles, by turning vectors and adjoints back to the start.
+
+    ``states`` and ``adjoints`` hold two tensors each, as `_vectors` returns them.
+    """
     pairs = angle_pairs(theta)
-    both: list[Tensor] = list(torch.stack([vectors, adjoint], dim=1).unbind(0))  # each [2, nodes, out, in]
+    both: list[Tensor] = list(torch.stack([states[0], adjoints[0]], dim=1).unbind(0))  # each [2, nodes, out, in]
+    before = list(torch.stack([states[1], adjoints[1]], dim=2).unbind(0))  # each [3, 2, nodes, out, in]
     gradients = [torch.zeros_like(theta[..., 0])] * theta.shape[-1]
     for op in reversed(circuit):
         if op.source == "fixed":
             both = fixed(op.name, both)  # its own inverse
+            continue
+        if op.source == "channel":
+            both = _before_channel(compose(op.channels), both, before.pop())
             continue
         i, j = PLANE[op.name]
         a, b = both[i], both[j]
@@ -87,19 +108,41 @@ def _angle_gradient(
         both[i], both[j] = torch.addcmul(a * cos, b, sin), torch.addcmul(b * cos, a, sin, value=-1)
         if op.source == "encoding" and op.position == 0:
             # Before the first upload the state is the same at all nodes: the adjoints add up.
-            both = [torch.stack([c[0, :1], c[1].sum(0, keepdim=True)]) for c in both]
+            both = [_gathered(c) for c in both]
+            before = [torch.stack([_gathered(c) for c in v]) for v in before]
     return torch.stack(gradients, dim=-1)
 
 
-def _push_forward(circuit: tuple[Operation, ...], theta: Tensor, uploads: list[Pair], tangent: Tensor) -> Tensor:
-    """Return the derivative [3, nodes, out, in] of the vectors in the direction of a tangent [out, in, angles]."""
+def _gathered(pair: Tensor) -> Tensor:
+    """Return state and adjoint [2, 1, out, in] from [2, nodes, out, in] with one state for all nodes."""
+    return torch.stack([pair[0, :1], pair[1].sum(0, keepdim=True)])
+
+
+def _before_channel(affine: Affine, both: Sequence[Tensor], before: Tensor) -> list[Tensor]:
+    """Return states and adjoints in front of a channel: the states as kept, the adjoints by its transposed map."""
+    factors = (affine.x, affine.y, affine.z)
+    return [
+        torch.stack([kept[0], torch.add(kept[1], now[1], alpha=factor)])
+        for kept, now, factor in zip(before.unbind(0), both, factors, strict=True)
+    ]
+
+
+def _push_forward(
+    circuit: tuple[Operation, ...], theta: Tensor, uploads: list[Pair], tangent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the derivatives of both results of `_vectors` in the direction of a tangent [out, in, angles]."""
     pairs = angle_pairs(theta)
     zero = torch.zeros_like(uploads[0][0] * theta[..., 0])  # [nodes, out, in]
     start = torch.stack([zero, zero])  # state and its derivative
     both = [start, start, torch.stack([zero + 1, zero])]
+    before = []
     for op in circuit:
         if op.source == "fixed":
             both = fixed(op.name, both)
+            continue
+        if op.source == "channel":
+            before.append(torch.stack([component[1] for component in both]))
+            both = _through_channel(compose(op.channels), both)
             continue
         i, j = PLANE[op.name]
         cos, sin = (pairs if op.source == "trainable" else uploads)[op.position]
@@ -108,4 +151,10 @@ def _push_forward(circuit: tuple[Operation, ...], theta: Tensor, uploads: list[P
             turn = tangent[..., op.position]
             a, b = torch.stack([a[0], a[1] - turn * b[0]]), torch.stack([b[0], b[1] + turn * a[0]])
         both[i], both[j] = a, b
-    return torch.stack([component[1] for component in both])
+    final = torch.stack([component[1] for component in both])
+    return final, torch.stack(before) if before else final.new_empty(0, *final.shape)
+
+
+def _through_channel(affine: Affine, both: Sequence[Tensor]) -> list[Tensor]:
+    x, y, z = both[0] * affine.x, both[1] * affine.y, both[2] * affine.z
+    return [x, y, torch.stack([z[0] + affine.shift, z[1]])]

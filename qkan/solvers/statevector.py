@@ -6,7 +6,7 @@ from torch import Tensor
 from qkan.ansatz import Ansatz
 from qkan.bases.arguments import argument
 from qkan.readout import Readout, expectation
-from qkan.solvers.base import Solver, Weight, broadcast
+from qkan.solvers.base import Encoding, Solver, Weight, broadcast
 
 __all__ = ["StateVector"]
 
@@ -17,6 +17,12 @@ class StateVector(Solver):
     """Amplitudes (α, β) of every (batch, out, in); slow, and kept free of every shortcut."""
 
     name = "statevector"
+
+    def refusal(self, ansatz: Ansatz, reps: int, encoding: Encoding) -> str | None:
+        """Refuse noise: a mixed state has no amplitudes."""
+        if ansatz.noise is None:
+            return None
+        return "solver='statevector' holds pure states and takes no noise; use solver='fourier', 'bloch' or 'pennylane'"
 
     def edges(
         self,
