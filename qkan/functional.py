@@ -26,7 +26,7 @@ def edges(
     *,
     ansatz: str | Ansatz = "pz",
     readout: str = "expectation",
-    solver: str = "auto",
+    solver: str | Solver = "auto",
 ) -> Tensor:
     """Return the readout of every edge.
 
@@ -64,7 +64,7 @@ def linear(
     gain: Tensor | None = None,
     ansatz: str | Ansatz = "pz",
     readout: str = "expectation",
-    solver: str = "auto",
+    solver: str | Solver = "auto",
 ) -> Tensor:
     """Return y_o = Σ_i gain_oi readout_oi(x_i), [*batch, out].
 
@@ -129,7 +129,7 @@ def _resolve(
     weight: Tensor | Sequence[int] | None,
     bias: Tensor | None,
     ansatz: str | Ansatz,
-    solver: str,
+    solver: str | Solver,
 ) -> tuple[Ansatz, Solver, Weight]:
     circuit = ansatze.named(ansatz)
     _check_theta(theta, None)

@@ -27,7 +27,7 @@ OPTIONS = {
     "reps string": ({"reps": "3"}, TypeError, r"reps must be an integer; got '3' of type str"),
     "ansatz": ({"ansatz": "pzz"}, ValueError, r"ansatz must be one of pz, rpz, px, real, mix, .*; got 'pzz'"),
     "ansatz type": ({"ansatz": 3}, TypeError, r"ansatz must be a name or an Ansatz; got int"),
-    "solver": ({"solver": "exact"}, ValueError, r"solver must be one of auto, .*, fourier; got 'exact'"),
+    "solver": ({"solver": "exact"}, ValueError, r"solver must be one of auto, .*, pennylane, or a Solver; got 'exact'"),
     "solver type": ({"solver": None}, TypeError, r"solver must be one of auto, .*; got NoneType"),
     "readout": ({"readout": "Z"}, ValueError, r"readout must be one of expectation, amplitude; got 'Z'"),
     "encoding": ({"encoding": "tern"}, ValueError, r"encoding must be one of unit, ternary, trainable, .*; got 'tern'"),
@@ -123,7 +123,7 @@ def test_wrong_inputs(name):
 
 
 def test_the_names_in_messages_are_those_that_exist():
-    assert names() == ("auto", "statevector", "bloch", "fourier")
+    assert names() == ("auto", "statevector", "bloch", "fourier", "pennylane")
 
 
 @pytest.mark.parametrize("encoding", [[1, 3, 9], (np.int64(1), np.int32(3), 9), np.array([1, 3, 9])])

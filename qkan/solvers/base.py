@@ -1,7 +1,7 @@
 """The contract of a solver."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Solver(abc.ABC):
     """Computes edges and layers of circuits; stateless, so that copying and pickling it is trivial."""
 
     name: ClassVar[str]
+    samples: ClassVar[bool] = False
+    """Whether the solver has shots of its own; the results of others are sampled by the layer."""
 
     def refusal(self, ansatz: Ansatz, reps: int, encoding: Encoding) -> str | None:
         """Return why this solver cannot do it exactly, with the remedy; None when it can."""
@@ -63,6 +65,10 @@ class Solver(abc.ABC):
     ) -> Tensor:
         """Return y_o = Σ_i gain_oi readout_oi(x_i), [*batch, out]; gain is [out, in], the rest as in `edges`."""
         return (self.edges(ansatz, x, theta, weight, bias, readout) * gain).sum(-1)
+
+    def to_json(self) -> str | dict[str, Any]:
+        """Return the solver as plain JSON values that `qkan.solvers.choose` takes."""
+        return self.name
 
 
 def broadcast(*shapes: torch.Size) -> torch.Size:
