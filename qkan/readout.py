@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Readout", "amplitude", "expectation", "named", "names"]
+__all__ = ["Readout", "amplitude", "expectation", "named", "names", "safe_sqrt", "sample"]
 
 Readout = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -35,6 +35,26 @@ def amplitude(z: Tensor, transverse: Tensor | None = None) -> Tensor:
     if transverse is None:
         transverse = safe_sqrt((1 - z) * (1 + z))
     return z / torch.sqrt(1 + transverse)
+
+
+def sample(z: Tensor, shots: int, generator: torch.Generator | None = None) -> Tensor:
+    """Return the mean of `shots` measurements of Z, each ±1, with <Z> = z; its gradient is that of z.
+
+    The number of zeros is binomial with p0 = (1 + z)/2, clamped to [0, 1]. The gradient is the exact one of the
+    expectation (straight through the sampling), which no device returns: for gradients measured by parameter shifts use
+    ``solver="pennylane"`` with shots.
+
+    Args:
+        z: <Z>, any shape.
+        shots: measurements per element, at least 1.
+        generator: on the device of z; the global one when None.
+
+    >>> sample(torch.tensor([-1.0, 1.0]), shots=100)
+    tensor([-1.,  1.])
+    """
+    p0 = ((1 + z.detach()) / 2).clamp(0, 1)
+    zeros = torch.binomial(torch.full_like(p0, shots), p0, generator=generator)
+    return z + (2 * zeros / shots - 1 - z).detach()
 
 
 def safe_sqrt(square: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class QKANLinear(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays."""
         self.theta.normal_(0, self._angle_std(), generator=generator)
-        if self.options.init == "scaled" and self.options.circuit == MIX:
+        if self.options.init == "scaled" and self.options.ansatz == MIX:
             # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
             self.theta[..., -1] += math.pi / 2
         if self.encoding_weight is not None:
@@ -123,8 +123,13 @@ class QKANLinear(nn.Module):
         angles = self.theta.shape[-1]
         return math.sqrt(2 / ((self.in_features + self.out_features) * angles)) if angles else 0.0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features].
+
+        Args:
+            x: [*batch, in_features].
+            generator: draws the samples of a layer with shots; the global one when None. The PennyLane solver draws
+                on its device.
 
         Raises:
             TypeError: if x is no floating-point tensor.
@@ -133,23 +138,36 @@ class QKANLinear(nn.Module):
         self._check(x)
         dtype = torch.promote_types(x.dtype, self.theta.dtype)
         exact = compute_dtype(dtype)
-        ansatz, readout = self.options.circuit, readouts.named(self.options.readout)
-        weight, bias = self.encoding(exact)
-        theta, gain = self.theta.to(exact), self.gain(exact)
-        y = self.solver.layer(ansatz, x.to(exact), theta, weight, bias, gain, readout)
+        if self._sampled:
+            y = (self.edges(x, generator) * self.gain(exact)).sum(-1)
+        else:
+            weight, bias = self.encoding(exact)
+            readout = readouts.named(self.options.readout)
+            given = (self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, self.gain(exact), readout)
+            y = self.solver.layer(*given)
         if self.base_activation is not None and self.base_weight is not None:
             y = y + F.linear(self.base_activation(x.to(exact)), (self.mask * self.base_weight).to(exact))
         if self.bias is not None:
             y = y + self.bias
         return y if in_autocast(y) else y.to(dtype)
 
-    def edges(self, x: Tensor) -> Tensor:
-        """Return the readout of every edge [*batch, out, in], without scale, mask and base branch."""
+    def edges(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the readout of every edge [*batch, out, in], without scale, mask and base branch.
+
+        Args:
+            x: [*batch, in_features].
+            generator: as in `forward`.
+        """
         self._check(x)
         exact = compute_dtype(torch.promote_types(x.dtype, self.theta.dtype))
         weight, bias = self.encoding(exact)
         readout = readouts.named(self.options.readout)
-        return self.solver.edges(self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, readout)
+        z = self.solver.edges(self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, readout)
+        return readouts.sample(z, self.options.shots, generator) if self._sampled and self.options.shots else z
+
+    @property
+    def _sampled(self) -> bool:
+        return self.options.shots is not None and not self.solver.samples
 
     @property
     def param_size(self) -> int:
@@ -172,7 +190,14 @@ class QKANLinear(nn.Module):
             "solver": solver,
             "encoding": options.encoding,
         }
-        extra = {"readout": "expectation", "init": "scaled", "scale": False, "bias": False}
+        extra = {
+            "readout": "expectation",
+            "init": "scaled",
+            "scale": False,
+            "bias": False,
+            "noise": None,
+            "shots": None,
+        }
         shown |= {name: getattr(options, name) for name, usual in extra.items() if getattr(options, name) != usual}
         return ", ".join(f"{name}={value}" for name, value in shown.items())
 

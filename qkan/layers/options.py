@@ -3,7 +3,7 @@
 import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict
 
 from torch import nn
@@ -13,8 +13,11 @@ from qkan import readout as readouts
 from qkan._checks import positive_integer
 from qkan.ansatz import Ansatz
 from qkan.layers import activations
+from qkan.noise import Noise
 from qkan.solvers import choose
+from qkan.solvers.auto import parse
 from qkan.solvers.base import Encoding, Solver
+from qkan.solvers.pennylane import PennyLane
 
 __all__ = ["OptionArguments", "QKANOptions"]
 
@@ -26,7 +29,7 @@ class OptionArguments(TypedDict, total=False):
 
     reps: int
     ansatz: str | Ansatz
-    solver: str
+    solver: str | Solver
     readout: str
     encoding: str | tuple[int, ...]
     encoding_init: str
@@ -34,6 +37,8 @@ class OptionArguments(TypedDict, total=False):
     init: str | float
     scale: bool
     bias: bool
+    noise: Noise | None
+    shots: int | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class QKANOptions:
     Args:
         reps: repetitions R >= 1 of the block.
         ansatz: a name (pz, rpz, px, real, mix) or an `Ansatz`.
-        solver: ``"auto"``, ``"fourier"``, ``"bloch"``, ``"statevector"``.
+        solver: ``"auto"``, ``"fourier"``, ``"bloch"``, ``"statevector"``, ``"pennylane"``, or a
+            `qkan.solvers.PennyLane` that names a device.
         readout: ``"expectation"`` (<Z>) or ``"amplitude"`` (|α| - |β|).
         encoding: encoding weights w and biases b: ``"unit"`` (w = 1, b = 0), ``"ternary"`` (1, 3, 9, ...), a tuple of
             integers, one per upload, ``"trainable"`` (w, b [out, in, uploads]; with pz, b is redundant with the next
@@ -54,6 +60,11 @@ class QKANOptions:
         init: start of θ: ``"scaled"``, ``"xavier"``, or a standard deviation in radians.
         scale: whether edges have a trainable scale (starts at 1).
         bias: whether outputs have a trainable bias (starts at 0).
+        noise: a `qkan.noise.Noise` that every circuit suffers; None for none, or for that of the ansatz. Under noise
+            the amplitude readout means sqrt(p0) - sqrt(p1).
+        shots: measurements of every edge per forward pass; None for exact expectations. Simulating solvers sample
+            binomially (see `qkan.readout.sample`) and keep the exact gradient; PennyLane draws the samples on its
+            device and measures the gradient by parameter shifts.
 
     Raises:
         ValueError: for a value out of range or a combination that no solver computes exactly.
@@ -62,7 +73,7 @@ class QKANOptions:
 
     reps: int = 3
     ansatz: str | Ansatz = "pz"
-    solver: str = "auto"
+    solver: str | Solver = "auto"
     readout: str = "expectation"
     encoding: str | tuple[int, ...] = "unit"
     encoding_init: str = "unit"
@@ -70,10 +81,14 @@ class QKANOptions:
     init: str | float = "scaled"
     scale: bool = False
     bias: bool = False
+    noise: Noise | None = None
+    shots: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reps", positive_integer("reps", self.reps))
-        object.__setattr__(self, "ansatz", ansatze.named(self.ansatz))
+        ansatz = ansatze.named(self.ansatz)
+        object.__setattr__(self, "noise", _noise(self.noise, ansatz))
+        object.__setattr__(self, "ansatz", ansatz.with_noise(None))  # so that replace(options, noise=None) means it
         if isinstance(self.encoding, Iterable) and not isinstance(self.encoding, str):  # lists from JSON, arrays
             uploads = self.circuit.uploads(self.reps)
             object.__setattr__(self, "encoding", _integers(tuple(self.encoding), uploads))
@@ -85,6 +100,10 @@ class QKANOptions:
             raise ValueError(f"encoding_init must be 'unit' or 'ternary'; got {self.encoding_init!r}")
         activations.check(self.base_activation)
         _check_init(self.init)
+        _check_shots(self)
+        parsed = parse(self.solver)
+        # Names stay names, so that two descriptions of one solver are equal.
+        object.__setattr__(self, "solver", self.solver if isinstance(self.solver, str) else parsed)
         self.choose_solver()
 
     @classmethod
@@ -104,8 +123,9 @@ class QKANOptions:
 
     @property
     def circuit(self) -> Ansatz:
-        """The ansatz, as an `Ansatz`."""
-        return ansatze.named(self.ansatz)
+        """The ansatz, as an `Ansatz`, with the noise."""
+        ansatz = ansatze.named(self.ansatz)
+        return ansatz if self.noise is None else ansatz.with_noise(self.noise)
 
     @property
     def trainable_encoding(self) -> bool:
@@ -128,9 +148,12 @@ class QKANOptions:
 
         Raises:
             ValueError: for an unknown name, or where it would not be exact.
-            TypeError: if ``solver`` is no name.
+            TypeError: if ``solver`` is neither a name nor a solver.
         """
-        return choose(self.solver, self.circuit, self.reps, self.weights)
+        solver = choose(self.solver, self.circuit, self.reps, self.weights)
+        if isinstance(solver, PennyLane) and self.shots is not None:
+            return replace(solver, shots=self.shots)
+        return solver
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values.
@@ -139,8 +162,10 @@ class QKANOptions:
             ValueError: if the base activation is a module or function that has no name.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        shipped = self.circuit in map(ansatze.named, ansatze.names())
-        values["ansatz"] = self.circuit.name if shipped else self.circuit.to_dict()
+        ansatz = ansatze.named(self.ansatz)
+        values["ansatz"] = ansatz.name if ansatz in map(ansatze.named, ansatze.names()) else ansatz.to_dict()
+        values["solver"] = self.solver if isinstance(self.solver, str) else self.solver.to_json()
+        values["noise"] = None if self.noise is None else self.noise.to_dict()
         values["base_activation"] = activations.name_of(self.base_activation)
         values["encoding"] = list(self.encoding) if isinstance(self.encoding, tuple) else self.encoding
         return values
@@ -165,6 +190,33 @@ def _integers(encoding: str | tuple[int, ...], uploads: int) -> tuple[int, ...]:
     if len(weights) != uploads:
         raise ValueError(f"encoding must hold {uploads} integers, one per upload; got {len(weights)}: {encoding!r}")
     return weights
+
+
+def _noise(noise: Any, ansatz: Ansatz) -> Noise | None:
+    """Return the noise given, or that of the ansatz; JSON's form is taken too."""
+    if isinstance(noise, Mapping):
+        noise = Noise.from_dict(noise)
+    if not isinstance(noise, Noise | None):
+        raise TypeError(f"noise must be a qkan.noise.Noise or None; got {noise!r}")
+    if noise is not None and ansatz.noise not in (None, noise):
+        raise ValueError(f"noise is given twice: {noise}, and {ansatz.noise} with the ansatz; give one of them")
+    return ansatz.noise if noise is None else noise
+
+
+def _check_shots(options: "QKANOptions") -> None:
+    shots = options.shots
+    if isinstance(options.solver, PennyLane) and options.solver.shots is not None:
+        if shots is not None and shots != options.solver.shots:
+            raise ValueError(f"shots is given twice: {shots}, and {options.solver.shots} with the solver; give one")
+        shots = options.solver.shots
+    if shots is None:
+        return
+    positive_integer("shots", shots)
+    if options.readout != "expectation":
+        raise ValueError(
+            f"shots need readout='expectation': readout={options.readout!r} of a measured mean is biased; "
+            "use readout='expectation', or shots=None"
+        )
 
 
 def _check_init(init: str | float) -> None:

@@ -63,9 +63,9 @@ class HQKAN(nn.Module):
         self.core = QKAN(width, device=device, dtype=dtype, generator=generator, **options)
         self.decoder = nn.Linear(width[-1], self.out_features, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output [*batch, out_features] for x [*batch, in_features]."""
-        y: Tensor = self.decoder(self.core(self.encoder(x)))
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return y [*batch, out_features] for x [*batch, in_features]; generator as in `QKANLinear.forward`."""
+        y: Tensor = self.decoder(self.core(self.encoder(x), generator))
         return y
 
     @property

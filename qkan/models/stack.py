@@ -56,10 +56,11 @@ class QKAN(nn.Module):
             for n_in, n_out in zip(self.width[:-1], self.width[1:], strict=True)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output [*batch, width[-1]] for x [*batch, width[0]]."""
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the output [*batch, width[-1]] for x [*batch, width[0]]; generator as in `QKANLinear.forward`."""
         for layer in self.layers:
-            x = layer(x)
+            # Lowered layers, which replace them in a lowered model, sample nothing and take x alone.
+            x = layer(x) if generator is None else layer(x, generator)
         return x
 
     @property
