@@ -186,6 +186,10 @@ class Ansatz:
         """Return the description as plain JSON values."""
         return asdict(self)
 
+    def to_json(self) -> str | dict[str, Any]:
+        """Return the name of an ansatz that the package ships, otherwise the description."""
+        return self.name if self in _NAMED.values() else self.to_dict()
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Ansatz":
         """Return the ansatz that `to_dict` described.

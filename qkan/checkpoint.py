@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from qkan.ansatz import Ansatz
 from qkan.files import replace_atomically
 from qkan.layers.linear import QKANLinear
+from qkan.lowering import LoweredLinear
 from qkan.models.hybrid import HQKAN
 from qkan.models.stack import QKAN
 from qkan.models.study import StudyNetwork
@@ -19,7 +20,9 @@ __all__ = ["load", "save"]
 
 _KEY = "qkan"
 _VERSION = 1
-_CLASSES: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (QKANLinear, QKAN, HQKAN, StudyNetwork)}
+_CLASSES: dict[str, type[nn.Module]] = {
+    cls.__name__: cls for cls in (QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork)
+}
 
 
 @runtime_checkable
@@ -34,7 +37,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to one file, atomically: its tensors, and inside, as JSON, how to build it.
 
     Args:
-        model: a `QKANLinear`, `QKAN`, `HQKAN`, or network of the study.
+        model: a `QKANLinear`, `QKAN`, `HQKAN`, or network of the study; or what `lower` or a measurement made of one.
         path: of the file, by custom ``*.safetensors``.
 
     Raises:
@@ -55,11 +58,17 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             f"model must be one of {', '.join(_CLASSES)}; got {name}. Save such a part of it, or its state_dict()"
         )
-    header = {"version": _VERSION, "class": name, "config": model.config()}
+    header = {"version": _VERSION, "class": name, "config": model.config(), "lowered": _lowered(model)}
     tensors = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
     data = _safetensors().torch.save(tensors, metadata={_KEY: json.dumps(header)})
     with replace_atomically(path) as file:
         file.write(data)
+
+
+def _lowered(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the configurations of the lowered layers inside, by name."""
+    layers = {name: module for name, module in model.named_modules() if name and isinstance(module, LoweredLinear)}
+    return {name: layer.config() for name, layer in layers.items()}
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
@@ -104,26 +113,36 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
-        version, name, config = header["version"], header["class"], header["config"]
+        version, name, config, lowered = header["version"], header["class"], header["config"], header.get("lowered", {})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} has a damaged configuration ({error!r}): save the model again") from error
     if version != _VERSION:
         raise ValueError(f"{path} has format version {version!r}, this package reads {_VERSION}: upgrade qkan-torch")
-    if not isinstance(name, str) or name not in _CLASSES or not isinstance(config, dict):
+    if (
+        not isinstance(name, str)
+        or name not in _CLASSES
+        or not isinstance(config, dict)
+        or not isinstance(lowered, dict)
+    ):
         raise ValueError(f"{path} holds a {name!r}; this package builds {', '.join(_CLASSES)}: upgrade qkan-torch")
-    return {"class": name, "config": config}
+    return {"class": name, "config": config, "lowered": lowered}
 
 
 def _build(path: Path, header: dict[str, Any]) -> nn.Module:
     """Build on the meta device: nothing is allocated, nothing drawn, before the file is known to fit."""
-    config = dict(header["config"])
     try:
-        if isinstance(config.get("ansatz"), dict):
-            config["ansatz"] = Ansatz.from_dict(config["ansatz"])
         with torch.device("meta"):
-            return _CLASSES[header["class"]](**config)
-    except (TypeError, ValueError, RuntimeError) as error:
+            model = _CLASSES[header["class"]](**_arguments(header["config"]))
+            for name, config in header["lowered"].items():
+                model.set_submodule(name, LoweredLinear(**_arguments(config)))
+        return model
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{path} has a configuration that builds no {header['class']}: {error}") from error
+
+
+def _arguments(config: dict[str, Any]) -> dict[str, Any]:
+    ansatz = config.get("ansatz")
+    return {**config, "ansatz": Ansatz.from_dict(ansatz)} if isinstance(ansatz, dict) else config
 
 
 def _compare(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:

@@ -1,26 +1,32 @@
 """`lower`: from quantum layers to a plain classical network that computes the same function."""
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from qkan import ansatz as ansatze
 from qkan import bases
 from qkan.ansatz import Ansatz
 from qkan.contraction import contract_linear
+from qkan.layers import activations
 from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype, in_autocast
-from qkan.solvers.fourier import Fourier, coefficients, features
+from qkan.solvers.base import Encoding
+from qkan.solvers.fourier import Fourier, Series, coefficients, features
 
-__all__ = ["LoweredLinear", "lower"]
+__all__ = ["LoweredLinear", "lower", "lowered_layer", "replace_layers"]
 
 
 def lower(model: nn.Module) -> nn.Module:
     """Return a copy of the model in which every `QKANLinear` is a `LoweredLinear`; the model itself is not changed.
 
-    Scale, mask and biases of the encoding are folded into coefficients, the base branch is one more feature column. It
-    is exact: an edge with integer encoding weights is a finite Fourier series, and with trainable-shared weights a
-    linear function of 3^R products. What the copy computes does not follow later changes of the model.
+    Scale, mask, noise and biases of the encoding are folded into coefficients, the base branch is one more feature
+    column. It is exact: an edge with integer encoding weights is a finite Fourier series, and with trainable-shared
+    weights a linear function of 3^R products. What the copy computes does not follow later changes of the model. A
+    layer with shots becomes its exact expectation.
 
     Args:
         model: any module; modules used in several places stay shared.
@@ -38,59 +44,165 @@ def lower(model: nn.Module) -> nn.Module:
     found = {name: module for name, module in model.named_modules() if isinstance(module, QKANLinear)}
     for name, layer in found.items():
         _require_exact(name or type(layer).__name__, layer)
+    return replace_layers(model, {name: lowered_layer(layer) for name, layer in found.items()})
+
+
+def replace_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+    """Return a deep copy of the model with other layers in these places (names as in ``named_modules``)."""
     # deepcopy takes what the memo holds for an object as its copy.
-    return copy.deepcopy(model, {id(layer): LoweredLinear(layer) for layer in found.values()})
+    return copy.deepcopy(model, {id(model.get_submodule(name)): layer for name, layer in layers.items()})
 
 
 class LoweredLinear(nn.Module):
-    """The classical layer y_o = bias_o + Σ_i Σ_f coefficients_oif features_f(x_i), as `lower` makes it.
+    """The classical layer y_o = bias_o + Σ_i (constant_oi + Σ_f coefficients_oif features_f(x_i)), as `lower` makes it.
+
+    Args:
+        in_features: number of inputs.
+        out_features: number of outputs.
+        ansatz: the circuit of the edges, which says what the features are; a name or an `Ansatz`.
+        reps: its repetitions.
+        encoding: integers, one per upload; ``"trainable-shared"`` or ``"trainable"``, whose features are the 3^R
+            products, shared by the outputs or per edge (then [batch, out, in, 3^R] exists in memory).
+        base_activation: σ of the last feature, or None.
+        device: where the tensors live.
+        dtype: their dtype.
 
     Attributes:
-        coefficients: [out, in, functions], with one more function for the base branch. No gradient by default.
-        bias: [out]. No gradient by default.
-        encoding_weight: [in, uploads] of a trainable-shared layer, or None; encoding_bias likewise.
+        constant: [out, in]; coefficients: [out, in, functions], with one more function for the base branch; bias:
+            [out]; encoding_weight and encoding_bias: [in, uploads], [out, in, uploads], or None. Parameters without
+            gradient.
 
     Shape:
         x [*batch, in_features] -> [*batch, out_features].
     """
 
+    constant: Tensor
+    coefficients: Tensor
+    bias: Tensor
     encoding_weight: Tensor | None
     encoding_bias: Tensor | None
 
-    def __init__(self, layer: QKANLinear) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        ansatz: str | Ansatz,
+        reps: int,
+        encoding: Encoding | list[int],
+        base_activation: str | nn.Module | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.ansatz: Ansatz = layer.options.circuit
-        self.start_weights = layer.options.start_weights
-        self.base_activation = copy.deepcopy(layer.base_activation)
-        shared = layer.options.encoding == "trainable-shared"
+        self.in_features, self.out_features, self.reps = in_features, out_features, reps
+        self.ansatz = ansatze.named(ansatz)
+        self.encoding: Encoding = encoding if isinstance(encoding, str) else tuple(encoding)
+        self.base_activation = activations.build(base_activation)
+        edges, uploads = (out_features, in_features), self.ansatz.uploads(reps)
+
+        def tensor(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(shape, device=device, dtype=dtype), requires_grad=False)
+
+        functions = self._functions(uploads) + (self.base_activation is not None)
+        self.constant, self.coefficients, self.bias = tensor(*edges), tensor(*edges, functions), tensor(out_features)
+        where = {"trainable": edges, "trainable-shared": edges[1:]}.get(str(self.encoding))
         for name in ("encoding_weight", "encoding_bias"):
-            tensor = getattr(layer, name) if shared else None
-            self.register_parameter(name, None if tensor is None else _constant(tensor, tensor.dtype))
-        table, bias = _folded(layer)
-        self.coefficients = _constant(table, layer.theta.dtype)
-        self.bias = _constant(bias, layer.theta.dtype)
-        self.train(layer.training)
+            self.register_parameter(name, None if where is None else tensor(*where, uploads))
+
+    def _functions(self, uploads: int) -> int:
+        if isinstance(self.encoding, str):
+            return int(3**uploads) - 1
+        return 2 * len(self.ansatz.harmonics(self.encoding))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features]."""
         dtype = torch.promote_types(x.dtype, self.coefficients.dtype)
-        x = x.to(compute_dtype(dtype))
-        columns = features(self.ansatz, x, *self._encoding(x.dtype))
-        if self.base_activation is not None:
-            columns = bases.append(columns, self.base_activation(x))
-        y = contract_linear(columns, self.coefficients.to(x.dtype), self.bias.to(x.dtype))
+        columns = self.features(x)
+        table = self.coefficients.to(columns.dtype)
+        bias = (self.bias + self.constant.sum(-1)).to(columns.dtype)
+        if columns.dim() == x.dim() + 1:
+            y = contract_linear(columns, table, bias)
+        else:
+            y = torch.einsum("...oif,oif->...o", columns, table) + bias
         return y if in_autocast(y) else y.to(dtype)
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """Return what every edge adds to its output, [*batch, out, in]."""
+        columns = self.features(x)
+        if columns.dim() == x.dim() + 1:
+            columns = columns.unsqueeze(-3)  # [*batch, 1, in, functions]
+        return (columns * self.coefficients.to(columns.dtype)).sum(-1) + self.constant
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features [*batch, in, functions], or with weights per edge [*batch, out, in, functions]."""
+        x = x.to(compute_dtype(torch.promote_types(x.dtype, self.coefficients.dtype)))
+        if self.encoding_weight is None or self.encoding_bias is None:
+            columns = features(self.ansatz, x, tuple(map(int, self.encoding)))
+        else:
+            columns = features(self.ansatz, x, self.encoding_weight.to(x.dtype), self.encoding_bias.to(x.dtype))
+        if self.base_activation is None:
+            return columns
+        base = self.base_activation(x)
+        if columns.dim() == x.dim() + 1:
+            return bases.append(columns, base)
+        return bases.append(columns, base.unsqueeze(-2).expand(columns.shape[:-1]))
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this layer, as plain JSON values.
+
+        Raises:
+            ValueError: if the base activation has no name.
+        """
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "ansatz": self.ansatz.to_json(),
+            "reps": self.reps,
+            "encoding": list(self.encoding) if isinstance(self.encoding, tuple) else self.encoding,
+            "base_activation": activations.name_of(self.base_activation),
+        }
 
     def extra_repr(self) -> str:
         """Return the widths and the number of functions per input."""
         functions = self.coefficients.shape[-1]
         return f"in_features={self.in_features}, out_features={self.out_features}, functions={functions}"
 
-    def _encoding(self, dtype: torch.dtype) -> tuple[tuple[int, ...] | Tensor, Tensor | None]:
-        if self.encoding_weight is None:
-            return self.start_weights, None
-        return self.encoding_weight.to(dtype), None if self.encoding_bias is None else self.encoding_bias.to(dtype)
+
+@torch.no_grad()
+def lowered_layer(layer: QKANLinear, series: Series | None = None) -> LoweredLinear:
+    """Return the classical layer that computes what this layer computes.
+
+    Args:
+        layer: the layer; its gain, mask, bias and base branch are folded in.
+        series: of its edges; None for the exact one, computed from θ in float64 where the device has it.
+    """
+    options, theta = layer.options, layer.theta
+    lowered = LoweredLinear(
+        layer.in_features,
+        layer.out_features,
+        ansatz=options.circuit,
+        reps=options.reps,
+        encoding=options.weights,
+        base_activation=copy.deepcopy(layer.base_activation),
+        device=theta.device,
+        dtype=theta.dtype,
+    )
+    dtype = torch.float32 if theta.device.type == "mps" else torch.float64
+    weight, bias = layer.encoding(dtype)
+    if series is None:
+        series = coefficients(options.circuit, theta.to(dtype), weight, bias)
+    gain = layer.gain(dtype)
+    table = series.coefficients * gain.unsqueeze(-1)
+    if layer.base_weight is not None:
+        table = torch.cat([table, (layer.mask * layer.base_weight).to(dtype).unsqueeze(-1)], -1)
+    lowered.constant.copy_(series.constant * gain)
+    lowered.coefficients.copy_(table)
+    for name in ("bias", "encoding_weight", "encoding_bias"):
+        target, source = getattr(lowered, name), getattr(layer, name)
+        if target is not None and source is not None:
+            target.copy_(source)
+    return lowered.train(layer.training)
 
 
 def _require_exact(name: str, layer: QKANLinear) -> None:
@@ -103,21 +215,3 @@ def _require_exact(name: str, layer: QKANLinear) -> None:
     reason = Fourier().refusal(options.circuit, options.reps, options.weights)
     if reason:
         raise ValueError(f"layer {name} has no exact lowering: {reason}")
-
-
-@torch.no_grad()
-def _folded(layer: QKANLinear) -> tuple[Tensor, Tensor]:
-    """Return coefficients [out, in, functions] and bias [out] of the layer, in float64 where the device has it."""
-    dtype = torch.float32 if layer.theta.device.type == "mps" else torch.float64
-    weight, bias = layer.encoding(dtype)
-    series = coefficients(layer.options.circuit, layer.theta.to(dtype), weight, bias)
-    gain = layer.gain(dtype)
-    table = series.coefficients * gain.unsqueeze(-1)
-    constant = (series.constant * gain).sum(-1)
-    if layer.base_weight is not None:
-        table = torch.cat([table, (layer.mask * layer.base_weight).to(dtype).unsqueeze(-1)], -1)
-    return table, constant if layer.bias is None else constant + layer.bias
-
-
-def _constant(tensor: Tensor, dtype: torch.dtype) -> nn.Parameter:
-    return nn.Parameter(tensor.detach().clone().to(dtype), requires_grad=False)

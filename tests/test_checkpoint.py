@@ -48,6 +48,16 @@ def same(first, second):
     return True
 
 
+@pytest.mark.parametrize("name", ["pz-unit-fourier", "own-unit-fourier", "pz-trainable-shared-auto", "QKAN", "HQKAN"])
+def test_lowered_models_go_round(name, path):
+    net, x = lower(module(name)), domain(name, 5, 3)
+    save(net, path)
+    loaded = load(path)
+    assert same(loaded, net)
+    assert torch.equal(loaded(x), net(x))
+    assert [p.requires_grad for p in loaded.parameters()] == [p.requires_grad for p in net.parameters()]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_goes_round(name, path):
     net, x = module(name), domain(name, 5, 3)
@@ -121,9 +131,8 @@ class Mine(QKAN):
 
 
 NOT_SAVED = {
-    "another module": (lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, QKAN, .*; got Linear"),
+    "another module": (lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, LoweredLinear, QKAN, .*; got Linear"),
     "subclass": (lambda: Mine([3, 2]), TypeError, r"model must be one of .*; got Mine"),
-    "lowered": (lambda: lower(QKANLinear(3, 2)), TypeError, r"model must be one of .*; got LoweredLinear"),
     "state dict": (lambda: QKAN([3, 2]).state_dict(), TypeError, r"model must be one of .*; got OrderedDict"),
     "function": (lambda: QKAN([3, 2], base_activation=torch.sin), ValueError, r"base_activation .* has no name"),
     "module with arguments": (
@@ -224,7 +233,7 @@ DAMAGED = {
     "no JSON": ({"header": "{"}, r"damaged configuration"),
     "no object": ({"header": "[1]"}, r"damaged configuration"),
     "a version to come": ({"header": {"version": 99}}, r"format version 99, .*upgrade"),
-    "unknown class": ({"header": {"class": "KAN9"}}, r"holds a 'KAN9'; this package builds QKANLinear, QKAN"),
+    "unknown class": ({"header": {"class": "KAN9"}}, r"holds a 'KAN9'; this package builds QKANLinear, LoweredLinear, QKAN"),
     "a class with a path": ({"header": {"class": "os.system"}}, r"holds a 'os\.system'"),
     "a class that is no text": ({"header": {"class": ["QKAN"]}}, r"holds a \['QKAN'\]|damaged configuration"),
     "config is no object": ({"header": {"config": [3, 2]}}, r"damaged|holds a"),
@@ -237,6 +246,10 @@ DAMAGED = {
         {"header": {"config": {"width": [3, 2], "ansatz": {"name": "a", "block": [{"name": "T"}]}}}}, r"builds no"),
     "ansatz of gates that are none": (
         {"header": {"config": {"width": [3, 2], "ansatz": {"name": "a", "block": [3]}}}}, r"builds no QKAN"),
+    "lowered layers that are no object": ({"header": {"lowered": [3]}}, r"holds a 'QKAN'"),
+    "a lowered layer nowhere": (
+        {"header": {"lowered": {"layers.7": lower(QKANLinear(3, 2)).config()}}}, r"layers\.7\.constant is missing"),
+    "a lowered layer of another kind": ({"header": {"lowered": {"layers.0": {"in_features": 3}}}}, r"builds no QKAN"),
     "widths beyond memory": ({"header": {"config": {"width": [3, 2**62]}}}, r"builds no QKAN|shape"),
     "missing tensor": ({"layers__0__theta": None}, r"does not fit .*layers\.0\.theta is missing"),
     "more tensors": ({"layers__1__theta": torch.zeros(2)}, r"layers\.1\.theta is not of this model"),

@@ -10,6 +10,8 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from qkan import QKAN, QKANLinear, lower
+from qkan.lowering import lowered_layer
+from qkan.solvers.fourier import coefficients
 
 REFUSED = [name for name in MODULES if name.startswith("amplitude") or "-trainable-" in name.replace("-shared", "_")]
 LOWERED = [name for name in MODULES if name not in REFUSED]
@@ -194,3 +196,26 @@ def test_whole_graphs_compile(name):
     torch._dynamo.reset()
     net, x = lower(module(name)), domain(name, 5, 3)
     assert error(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x)) < 1e-12
+
+
+@pytest.mark.parametrize("name", [n for n in LOWERED if "QKAN" not in n])
+def test_what_edges_add_is_that_of_the_layer_and_sums_to_the_output(name):
+    net, x = module(name), domain(name, 2, 4, 3)
+    lowered = lower(net)
+    total = net.contributions(x)
+    assert total.shape == (2, 4, 2, 3)
+    assert error(lowered.contributions(x), total) < 1e-12
+    bias = 0 if net.bias is None else net.bias
+    assert error(total.sum(-1) + bias, net(x)) < 1e-12
+
+
+@pytest.mark.parametrize("ansatz", ["pz", "px", "two"])
+def test_a_series_of_its_own_lowers_weights_per_edge_too(ansatz):
+    layer, x = random_layer(ansatz, "trainable", scale=True, bias=True, base_activation="silu"), inputs(ansatz, 4, 5)
+    with torch.no_grad():
+        # The 3^R coefficients do not depend on the weights, which the features hold.
+        shared = layer.encoding_weight[0]
+        series = coefficients(ANSATZE[ansatz], layer.theta, shared)
+    lowered = lowered_layer(layer, series)
+    assert error(lowered(x), layer(x)) < 1e-12
+    assert error(lowered.contributions(x), layer.contributions(x)) < 1e-12

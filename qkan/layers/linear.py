@@ -165,6 +165,14 @@ class QKANLinear(nn.Module):
         z = self.solver.edges(self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, readout)
         return readouts.sample(z, self.options.shots, generator) if self._sampled and self.options.shots else z
 
+    def contributions(self, x: Tensor) -> Tensor:
+        """Return what every edge adds to its output, [*batch, out, in]: y is their sum over in, and the bias."""
+        exact = compute_dtype(torch.promote_types(x.dtype, self.theta.dtype))
+        total = self.edges(x) * self.gain(exact)
+        if self.base_activation is not None and self.base_weight is not None:
+            total = total + self.base_activation(x.to(exact)).unsqueeze(-2) * (self.mask * self.base_weight).to(exact)
+        return total
+
     @property
     def _sampled(self) -> bool:
         return self.options.shots is not None and not self.solver.samples

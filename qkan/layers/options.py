@@ -162,8 +162,7 @@ class QKANOptions:
             ValueError: if the base activation is a module or function that has no name.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        ansatz = ansatze.named(self.ansatz)
-        values["ansatz"] = ansatz.name if ansatz in map(ansatze.named, ansatze.names()) else ansatz.to_dict()
+        values["ansatz"] = ansatze.named(self.ansatz).to_json()
         values["solver"] = self.solver if isinstance(self.solver, str) else self.solver.to_json()
         values["noise"] = None if self.noise is None else self.noise.to_dict()
         values["base_activation"] = activations.name_of(self.base_activation)

@@ -87,8 +87,13 @@ class Fourier(Solver):
 
 
 def features(ansatz: Ansatz, x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
-    """Return the features [*batch, in, functions] whose coefficients `coefficients` computes, from x [*batch, in]."""
+    """Return the features [*batch, in, functions] whose coefficients `coefficients` computes, from x [*batch, in].
+
+    With weights per edge, [out, in, uploads], there are features per edge, [*batch, out, in, functions].
+    """
     u = argument(x, ansatz.arccos_map)
+    if isinstance(weight, Tensor) and weight.dim() == 3:
+        u = u.unsqueeze(-2)
     if isinstance(weight, Tensor):
         return _products(u, weight, bias)
     return basis.features(u, ansatz.harmonics(weight))
@@ -172,7 +177,7 @@ def _spread(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _products(u: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the products of (1, cos t_r, sin t_r) over all uploads but for the constant, [*batch, in, 3^R - 1]."""
-    table = torch.ones_like(u).unsqueeze(-1)
+    table = u.new_ones(1)
     biases: Sequence[Tensor | int] = [0] * weight.shape[-1] if bias is None else bias.unbind(-1)
     for w, b in zip(weight.unbind(-1), biases, strict=True):
         t = w * u + b
