@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from qkan.check import table
 from qkan.checkpoint import save
+from qkan.crosscheck import cross_check
 from qkan.data.images import DATA_SETS, load_images
 from qkan.files import replace_atomically
 from qkan.models.study import MODELS, QUANTUM, StudyNetwork
@@ -69,8 +71,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train as the options say.
+def run(options: argparse.Namespace) -> int:
+    """Train as the options say, and return the exit status: 1 if the trained core is not what PennyLane computes.
 
     Raises:
         ValueError: options that do not go together, or a folder that already holds a run.
@@ -104,10 +106,26 @@ def run(options: argparse.Namespace) -> None:
         settings=settings,
     )
     results = _results(model, settings | {"epochs": options.epochs}, history)
+    told = ""
+    if options.model in QUANTUM:
+        results["check"], told = _check(model.get_submodule("head.core"), options.seed)
     with replace_atomically(out / "results.json") as file:
         file.write((json.dumps(results, indent=1) + "\n").encode())
-    print(_table(results))
+    print(_table(results) + told)
     print(f"written: {out / 'results.json'}{_save(model, out)}{_draw(history, out)}")
+    return int(results.get("check", {}).get("passed") is False)
+
+
+def _check(core: nn.Module, seed: int) -> tuple[dict[str, Any], str]:
+    """Run every edge of the core through PennyLane; return what to write down and what to tell."""
+    try:
+        rows = list(cross_check(core, generator=torch.Generator().manual_seed(seed)))
+    except ImportError as error:
+        return {"skipped": str(error)}, f"\nnot checked: {error}"
+    result = {"pennylane": version("pennylane"), "passed": all(row.passed for row in rows)}
+    verdict = "passed" if result["passed"] else "FAILED"
+    rest = f"\nthe trained core against PennyLane, every edge: {verdict}\n{table(rows)}"
+    return result | {"rows": [row.to_dict() for row in rows]}, rest
 
 
 def _save(model: nn.Module, out: Path) -> str:

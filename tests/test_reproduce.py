@@ -88,6 +88,41 @@ def test_a_run_writes_what_it_says(npz, tmp_path, capsys):
     assert right.double().mean().item() == pytest.approx(found["last"]["top1"], abs=1e-12)
 
 
+def test_the_trained_core_is_checked_against_pennylane(npz, tmp_path, capsys):
+    pytest.importorskip("pennylane")
+    assert main(words(npz, tmp_path, model="hqkan", epochs=1)) == 0
+    check = results(tmp_path)["check"]
+    assert check["passed"] is True
+    assert {(row["solver"], row["dtype"]) for row in check["rows"]} == {
+        (solver, dtype) for solver in ("statevector", "bloch", "fourier") for dtype in ("float32", "float64")
+    }
+    assert all(row["value"] <= row["tolerance"] for row in check["rows"])
+    assert "every edge: passed" in capsys.readouterr().out
+
+
+def test_a_core_that_fails_the_check_is_written_down_and_told(npz, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pennylane")
+    from qkan.solvers import Bloch
+
+    right = Bloch.edges
+    monkeypatch.setattr(Bloch, "edges", lambda *a, **k: right(*a, **k) + 1e-3)
+    assert main(words(npz, tmp_path, model="hqkan", epochs=1)) == 1
+    assert results(tmp_path)["check"]["passed"] is False
+    assert "every edge: FAILED" in capsys.readouterr().out
+
+
+def test_without_pennylane_the_check_is_said_to_be_skipped(npz, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pennylane", None)
+    assert main(words(npz, tmp_path, model="hqkan", epochs=1)) == 0
+    assert 'pip install "qkan-torch[pennylane]"' in results(tmp_path)["check"]["skipped"]
+    assert "not checked" in capsys.readouterr().out
+
+
+def test_classical_models_have_nothing_to_check(npz, tmp_path):
+    assert main(words(npz, tmp_path, model="mlp", epochs=1)) == 0
+    assert "check" not in results(tmp_path)
+
+
 def test_it_learns(npz, tmp_path):
     assert main(words(npz, tmp_path, model="mlp", epochs=25, lr=3e-3)) == 0
     assert results(tmp_path)["best"]["top1"] > 0.5

@@ -23,7 +23,9 @@ LEVELS = [
     {"data", "plot"},
     {"lowering"},
     {"checkpoint", "interop", "surgery", "attribution", "symbolic", "hardware", "report", "resume"},
+    {"crosscheck", "golden"},
     {"training"},
+    {"check"},
     {"reproduce"},
     {"cli"},
 ]
@@ -34,7 +36,12 @@ NEVER = {
     "data": set(LEVEL) - {"data", "files"},
     "plot": {"data", "training", "resume"},
 }
-ONLY_TO = {"cli": {"__main__"}, "reproduce": {"cli"}, "data": {"training", "reproduce", "cli"}}
+ONLY_TO = {
+    "cli": {"__main__"},
+    "reproduce": {"cli"},
+    "check": {"cli", "reproduce"},
+    "data": {"training", "reproduce", "cli"},
+}
 
 HEAVY = ("pennylane", "matplotlib", "scipy", "sklearn", "torchvision", "safetensors", "sympy", "pandas", "onnx")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -129,7 +136,7 @@ def test_habits(path):
     assert len(source.splitlines()) <= 500
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     called = {getattr(node.func, "id", getattr(node.func, "attr", "")) for node in calls}
-    if part_of(path) not in ("cli", "reproduce", "__main__"):
+    if part_of(path) not in ("cli", "check", "reproduce", "__main__"):
         assert not called & {"print"}, "the library does not print"
         assert not called & {"seed", "manual_seed", "seed_all"}, "no global seeds"
         assert not called & {"getenv"}, "no environment switches"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from qkan.noise import Channel
 from qkan.readout import Readout, expectation
 from qkan.solvers.base import Encoding, Solver, Weight
 
-__all__ = ["Execute", "PennyLane", "apply", "executor", "rotations"]
+__all__ = ["Execute", "PennyLane", "apply", "executor", "require_pennylane", "rotations"]
 
 Execute = Callable[[Tensor], Tensor]
 """From gate angles [rotations, circuits, wires] to <Z> [circuits, wires]."""
@@ -89,37 +90,41 @@ class PennyLane(Solver):
         circuit = ansatz.circuit(uploads // ansatz.uploads(1))
         run = self._runner(circuit, noisy=ansatz.noise is not None)
 
-        def piece(u: Tensor, theta: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+        def piece(known: list[Tensor], u: Tensor, theta: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
             given = weight if w is None or not isinstance(weight, Tensor) else w
             angles = torch.stack(
                 [a.expand(len(u), theta.shape[1], n_in) for a in rotations(circuit, u, theta, given, b)]
             )
-            return run(angles.flatten(1).unsqueeze(-1)).view(angles.shape[1:])
+            if not angles.numel():
+                return angles.sum(0)  # no circuits: nothing runs, and gradients are zeros
+            return run(angles.flatten(1).unsqueeze(-1), known).view(angles.shape[1:])
 
         rows = [
-            torch.cat([_checkpointed(piece, u[s], *(_cut(t, s, o) for t in tensors)) for o in outs], dim=1)
+            torch.cat([_checkpointed(partial(piece, []), u[s], *(_cut(t, s, o) for t in tensors)) for o in outs], dim=1)
             for s, outs in self._pieces(len(u), n_out, n_in)
         ]
-        z = torch.cat(rows) if rows else u.new_empty(0, n_out, n_in)
-        return readout(z.view(*batch, n_out, n_in).to(x), None)
+        return readout(torch.cat(rows).view(*batch, n_out, n_in).to(x), None)
 
     def _pieces(self, samples: int, n_out: int, n_in: int) -> Iterator[tuple[slice, list[slice]]]:
         """Yield slices of the samples, and for each the slices of the outputs."""
         high, deep = max(1, self.chunk // (n_out * n_in)), max(1, min(n_out, self.chunk // n_in))
         outs = [slice(o, o + deep) for o in range(0, n_out, deep)]
-        return product([slice(s, s + high) for s in range(0, samples, high)], [outs])
+        return product([slice(s, s + high) for s in range(0, max(samples, 1), high)], [outs])
 
-    def _runner(self, circuit: tuple[Operation, ...], noisy: bool) -> Execute:
+    def _runner(self, circuit: tuple[Operation, ...], noisy: bool) -> Callable[[Tensor, list[Tensor]], Tensor]:
+        """Return what runs a chunk of circuits; results that were measured are kept in the list, not measured anew."""
         name = self.device or ("default.mixed" if noisy else "default.qubit")
-        device = _pennylane().device(name, wires=1, **self.keywords)
+        device = require_pennylane().device(name, wires=1, **self.keywords)
         if self.shots is None and name in _BACKPROP:
-            return executor(circuit, device, differentiable=True)
+            exact = executor(circuit, device, differentiable=True)
+            return lambda angles, known: exact(angles)
         execute = executor(circuit, device, self.shots)
-        return lambda angles: _shifted(execute, angles)
+        return lambda angles, known: _shifted(execute, angles, known)
 
     def to_json(self) -> dict[str, Any]:
         """Return the solver as plain JSON values."""
-        return {"name": self.name, "device": self.device, "keywords": dict(self.keywords), "shots": self.shots}
+        arguments = {"device": self.device, "keywords": dict(self.keywords), "shots": self.shots, "chunk": self.chunk}
+        return {"name": self.name, **arguments}
 
 
 def rotations(
@@ -155,13 +160,13 @@ def executor(
     Raises:
         ImportError: without PennyLane.
     """
-    qml = _pennylane()
+    qml = require_pennylane()
 
     def function(angles: Tensor) -> list[Any]:
-        wires = range(angles.shape[-1])
-        for wire in wires:
-            apply(circuit, list(angles[..., wire].unbind(0)), device.wires[wire])
-        return [qml.expval(qml.PauliZ(device.wires[wire])) for wire in wires]
+        wires = list(device.wires or range(angles.shape[-1]))[: angles.shape[-1]]  # a device without wires takes any
+        for column, wire in zip(angles.unbind(-1), wires, strict=True):
+            apply(circuit, list(column.unbind(0)), wire)
+        return [qml.expval(qml.PauliZ(wire)) for wire in wires]
 
     sampled = {} if shots is None else {"shots": shots}
     method = "backprop" if differentiable else None
@@ -180,7 +185,7 @@ def apply(circuit: Sequence[Operation], angles: Sequence[Any], wire: Any) -> Non
     Raises:
         ImportError: without PennyLane.
     """
-    qml = _pennylane()
+    qml = require_pennylane()
     fixed = {"H": qml.Hadamard, "X": qml.PauliX, "Y": qml.PauliY, "Z": qml.PauliZ}
     turning = {"RX": qml.RX, "RY": qml.RY, "RZ": qml.RZ}
     left = iter(angles)
@@ -211,25 +216,41 @@ def _channel(qml: Any, channel: Channel, wire: Any) -> None:
 
 class _ParameterShift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, execute: Execute, angles: Tensor) -> Tensor:
+    def forward(ctx: Any, execute: Execute, angles: Tensor, known: list[Tensor]) -> Tensor:
         ctx.execute = execute
         ctx.save_for_backward(angles)
-        return execute(angles.detach())
+        if not known:  # otherwise the chunk is being rebuilt for its gradient
+            known.append(execute(angles.detach()))
+        return known[0].clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         (angles,) = ctx.saved_tensors
+        return None, _Slopes.apply(ctx.execute, angles) * gradient, None
+
+
+class _Slopes(torch.autograd.Function):
+    """The derivative by every angle, by parameter shifts."""
+
+    @staticmethod
+    def forward(ctx: Any, execute: Execute, angles: Tensor) -> Tensor:
         slopes = torch.empty_like(angles)
         for k in range(len(angles)):
             step = torch.zeros(len(angles), 1, 1, dtype=angles.dtype)
             step[k] = torch.pi / 2
-            slopes[k] = (ctx.execute(angles + step) - ctx.execute(angles - step)) / 2
-        return None, slopes * gradient
+            slopes[k] = (execute(angles + step) - execute(angles - step)) / 2
+        return slopes
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        raise RuntimeError(
+            "solver='pennylane' has no second derivatives by parameter shifts, that is, with shots or on devices other "
+            f"than {' and '.join(_BACKPROP)}; use one of these with shots=None, or solver='bloch'"
+        )
 
 
-def _shifted(execute: Execute, angles: Tensor) -> Tensor:
-    z: Tensor = _ParameterShift.apply(execute, angles)
+def _shifted(execute: Execute, angles: Tensor, known: list[Tensor]) -> Tensor:
+    z: Tensor = _ParameterShift.apply(execute, angles, known)
     return z
 
 
@@ -257,7 +278,12 @@ def _checkpointed(function: Callable[..., Tensor], *arguments: Tensor | None) ->
     return z
 
 
-def _pennylane() -> Any:
+def require_pennylane() -> Any:
+    """Return the module `pennylane`.
+
+    Raises:
+        ImportError: it is missing, with the line that installs it.
+    """
     try:
         import pennylane  # type: ignore[import-untyped]
     except ImportError as error:

@@ -1,0 +1,166 @@
+"""`qkan check`: is a model what a quantum computer computes? Against PennyLane, another model, or golden values."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qkan.checkpoint import load
+from qkan.crosscheck import Deviation, Row, compare, cross_check, worst_edge
+from qkan.golden import Golden, derivatives, golden_model, read_golden
+from qkan.layers.linear import QKANLinear
+from qkan.models.stack import QKAN
+from qkan.solvers import PennyLane
+
+__all__ = ["add_command", "run", "table"]
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `check` to the subcommands of a parser."""
+    parser = commands.add_parser(
+        "check",
+        help="check a model against PennyLane, another model, or golden values",
+        description="Run every edge of a model through PennyLane and through every solver that applies, values and "
+        "gradients, or compare it edge by edge with another model. Exit status: 0 if all is within the tolerance, 1 if "
+        "not, 2 for an error.",
+    )
+    add = parser.add_argument
+    add("model", help="what qkan.save wrote, a .json of golden values, or widths such as 32,28 (random angles)")
+    add(
+        "--against",
+        metavar="OTHER",
+        help="compare with this instead of PennyLane: a saved model (quantum, lowered or measured), or golden values "
+        "(FILE.json, or FILE.json:CASE)",
+    )
+    add("--samples", type=_positive, default=100, help="random inputs per layer (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of inputs, and of angles if widths are given (default: %(default)s)")
+    add(
+        "--tolerance", type=float, help="largest deviation (default: 1e-12 in float64, 2e-5 in float32; 5e-6 --against)"
+    )
+    add("--device", help="PennyLane device of the reference (default: default.qubit; default.mixed under noise)")
+    add("--shots", type=_positive, help="shots of the reference; give a --tolerance then (default: exact)")
+    add("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    widths = parser.add_argument_group("circuits, if widths are given")
+    widths.add_argument("--ansatz", default="pz", help="pz, rpz, px, real or mix (default: %(default)s)")
+    widths.add_argument("--reps", type=_positive, default=3, help="(default: %(default)s)")
+    widths.add_argument("--encoding", default="unit", help="unit, ternary, trainable, 1,3,9 ... (default: %(default)s)")
+    widths.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check as the options say, print a table, and return the exit status.
+
+    Raises:
+        ValueError, FileNotFoundError: a model that cannot be read, or does not fit the other.
+        ImportError: without PennyLane, unless another model is given.
+    """
+    model = _model(options)
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.against is None:
+        reference = PennyLane(options.device, shots=options.shots)
+        settings = {"samples": options.samples, "generator": generator, "tolerance": options.tolerance}
+        rows = list(cross_check(model, reference=reference, **settings))
+        print(table(rows))
+        _write(options.json, [row.to_dict() for row in rows])
+        return _verdict([part for row in rows for part in row.deviations()], "PennyLane")
+    found = _against(model, options, generator)
+    print("\n".join(map(str, found)))
+    _write(options.json, [deviation._asdict() | {"passed": deviation.passed} for deviation in found])
+    return _verdict(found, options.against)
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows of a cross-check as text."""
+    head = ("layer", "ansatz", "dtype", "solver", "max dev <Z>", "worst edge", "max dev grad", "of", "s", "PennyLane s")
+    body = [
+        (
+            *(row.layer, row.ansatz, row.dtype, row.solver, f"{row.value.size:.1e}", _edge(row.value)),
+            *(f"{row.gradient.size:.1e}", row.gradient.layer, f"{row.seconds:.3f}", f"{row.pennylane_seconds:.3f}"),
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *body)
+    )
+
+
+def _edge(deviation: Deviation) -> str:
+    return "" if deviation.edge is None else "{}, {}".format(*deviation.edge)
+
+
+def _verdict(found: list[Deviation], against: str) -> int:
+    failed = [deviation for deviation in found if not deviation.passed]
+    if not failed:
+        print(f"passed: {len(found)} comparisons with {against}, all within the tolerance")
+        return 0
+    worst = max(failed, key=lambda deviation: deviation.size)
+    print(f"FAILED: {len(failed)} of {len(found)} comparisons with {against}; the worst: {worst}")
+    return 1
+
+
+def _model(options: argparse.Namespace) -> nn.Module:
+    if options.model.endswith(".json"):
+        return golden_model(read_golden(options.model))
+    if Path(options.model).exists() or not set(options.model) <= set("0123456789,"):
+        return load(options.model)
+    generator = torch.Generator().manual_seed(options.seed)
+    encoding = tuple(map(int, options.encoding.split(","))) if "," in options.encoding else options.encoding
+    return QKAN(
+        [int(width) for width in options.model.split(",") if width],
+        ansatz=options.ansatz,
+        reps=options.reps,
+        encoding=encoding,
+        init=1.0,  # angles all over the circle, not near the special point 0
+        dtype=getattr(torch, options.dtype),
+        generator=generator,
+    )
+
+
+def _against(model: nn.Module, options: argparse.Namespace, generator: torch.Generator) -> list[Deviation]:
+    path, _, case = options.against.partition(".json:")
+    if case or path.endswith(".json"):
+        cases = read_golden(f"{path}.json" if case else path)
+        if case and case not in cases:
+            raise ValueError(f"--against {options.against}: the file holds the cases {', '.join(cases)}")
+        return _golden(model, {case: cases[case]} if case else cases, options.tolerance or 1e-12)
+    settings = {"samples": options.samples, "generator": generator, "tolerance": options.tolerance}
+    return compare(model, load(options.against), **settings)
+
+
+def _golden(model: nn.Module, cases: Mapping[str, Golden], tolerance: float) -> list[Deviation]:
+    """Compare layers with the cases of their names; a single layer with a single case whatever the names."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, QKANLinear)}
+    if len(layers) == len(cases) == 1:
+        layers = {next(iter(cases)): next(iter(layers.values()))}
+    if layers.keys() != cases.keys():
+        raise ValueError(
+            f"golden values are of the cases {', '.join(cases)}, and the model has the layers {', '.join(layers)}: "
+            "name one case as FILE.json:CASE for a model of one layer"
+        )
+    found = []
+    for name, layer in layers.items():
+        golden = cases[name]
+        if layer.theta.shape != golden.arrays["theta"].shape:
+            want, got = tuple(golden.arrays["theta"].shape), tuple(layer.theta.shape)
+            raise ValueError(f"layer {name} must have theta {want}, as the golden values; got {got}")
+        values = derivatives(layer.double(), golden.arrays["x"])
+        found += [worst_edge(f"{name} ({key})", array - golden.arrays[key], tolerance) for key, array in values.items()]
+    return found
+
+
+def _write(path: Path | None, rows: list[dict[str, Any]]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1; got {text}")
+    return int(text)
