@@ -21,7 +21,7 @@ LEVELS = [
     {"functional", "layers"},
     {"models"},
     {"data", "plot"},
-    {"lowering"},
+    {"lowering", "export"},
     {"checkpoint", "interop", "surgery", "attribution", "symbolic", "hardware", "report", "resume"},
     {"crosscheck", "golden"},
     {"training"},

@@ -22,9 +22,9 @@ from qkan.contraction import contract_linear
 from qkan.precision import full_precision
 from qkan.readout import Readout, expectation
 from qkan.solvers.base import Encoding, Solver, Weight
-from qkan.solvers.rotations import node_vectors
+from qkan.solvers.rotations import node_expectations
 
-__all__ = ["Fourier", "Series", "coefficients", "features"]
+__all__ = ["Fourier", "Series", "coefficients", "features", "interpolate", "nodes"]
 
 
 class Series(NamedTuple):
@@ -123,9 +123,8 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
     if bias is not None and not isinstance(weight, Tensor):
         circuit = _with_biases(circuit, theta.shape[-1])
         theta = torch.cat([theta, bias.expand(*theta.shape[:-1], uploads)], dim=-1)
-    z = node_vectors(circuit, theta, cos, sin)[2]  # [nodes, out, in]
-    table = torch.einsum("noi,nf->foi", z, transform)
-    return Series(table[0], table[1:].permute(1, 2, 0))
+    z = node_expectations(circuit, theta, cos, sin)  # [nodes, out, in]
+    return interpolate(z, transform)
 
 
 @cached
@@ -139,40 +138,87 @@ def _with_biases(circuit: tuple[Operation, ...], angles: int) -> tuple[Operation
     return tuple(operations)
 
 
+def nodes(ansatz: Ansatz, weight: Weight, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where an edge has to be known to be known everywhere, and what makes a `Series` of its values there.
+
+    The nodes of integer weights are u_j = 2πj/N, where the r-th upload turns by w_r u_j (biases are to be added);
+    tensor weights need the 3^R grid {0, 2π/3, 4π/3}^R of the angles themselves (the features hold weights and biases).
+
+    Args:
+        ansatz: the circuit.
+        weight: integers, one per upload, or a tensor whose last dimension are the uploads.
+        like: gives dtype and device.
+
+    Returns:
+        angles [uploads, nodes] of the uploads, radians, and the transform [nodes, 1 + functions] for `interpolate`.
+
+    Example:
+        >>> from qkan.ansatz import PZ
+        >>> angles, transform = nodes(PZ, (1, 3), torch.zeros(()))
+        >>> angles.shape, transform.shape
+        (torch.Size([2, 9]), torch.Size([9, 9]))
+    """
+    if isinstance(weight, Tensor):
+        third = 2 * math.pi / 3
+        uploads = weight.shape[-1]
+        return _grid(like.new_tensor([0.0, third, 2 * third]), uploads), _product_transform(uploads, like)
+    angles, transform = _fourier_angles(ansatz, weight, like)
+    return angles.mT, transform
+
+
+def interpolate(z: Tensor, transform: Tensor) -> Series:
+    """Return the series of edges with values z [nodes, out, in]; the transform [nodes, 1 + functions] as in `nodes`."""
+    table = torch.einsum("noi,nf->foi", z, transform)
+    return Series(table[0], table[1:].permute(1, 2, 0))
+
+
 def _fourier_nodes(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return cos and sin [uploads, N, 1, 1] of each upload at the N nodes, and the transform [N, 1 + 2K]."""
-    harmonics = ansatz.harmonics(weights)
-    nodes = 2 * max(harmonics, default=0) + 1
-    index = torch.arange(nodes, device=like.device)
+    angles, transform = _fourier_angles(ansatz, weights, like)
+    return angles.cos().mT[..., None, None], angles.sin().mT[..., None, None], transform
 
-    def turn(multiples: tuple[int, ...]) -> Pair:
+
+def _fourier_angles(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the angles [N, uploads] at the N nodes, and the transform [N, 1 + 2K]."""
+    harmonics = ansatz.harmonics(weights)
+    count = 2 * max(harmonics, default=0) + 1
+    index = torch.arange(count, device=like.device)
+
+    def turn(multiples: tuple[int, ...]) -> Tensor:
         # k j mod N in integers, centred: the angle is exact and at most π before it is rounded.
         k = torch.tensor(multiples, dtype=torch.int64, device=like.device)
-        step = torch.remainder(index.unsqueeze(-1) * k + nodes // 2, nodes) - nodes // 2
-        angle = step.to(like.dtype) * (2 * math.pi / nodes)
-        return angle.cos(), angle.sin()  # [nodes, multiples]
+        step = torch.remainder(index.unsqueeze(-1) * k + count // 2, count) - count // 2
+        return step.to(like.dtype) * (2 * math.pi / count)  # [N, multiples]
 
-    cos, sin = turn(harmonics)
-    transform = torch.cat([cos.new_ones(nodes, 1), 2 * cos, 2 * sin], -1) / nodes
-    cos, sin = turn(weights)
-    return cos.mT[..., None, None], sin.mT[..., None, None], transform
+    angles = turn(harmonics)
+    transform = torch.cat([angles.new_ones(count, 1), 2 * angles.cos(), 2 * angles.sin()], -1) / count
+    return turn(weights), transform
 
 
 def _product_nodes(uploads: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return cos and sin [R, 3^R, 1, 1] of the uploads on the grid {0, 2π/3, 4π/3}^R, and the transform [3^R, 3^R]."""
-    cos = like.new_tensor([1.0, -0.5, -0.5])
-    sin = like.new_tensor([0.0, 0.75**0.5, -(0.75**0.5)])
+    cos, sin = (_grid(values, uploads)[..., None, None] for values in _thirds(like))
+    return cos, sin, _product_transform(uploads, like)
+
+
+def _product_transform(uploads: int, like: Tensor) -> Tensor:
+    cos, sin = _thirds(like)
     one = torch.stack([torch.ones_like(cos), 2 * cos, 2 * sin], -1) / 3  # [3 nodes, 3 functions]
     transform = like.new_ones(1, 1)
     for _ in range(uploads):
         transform = torch.kron(transform, one)
+    return transform
+
+
+def _thirds(like: Tensor) -> Pair:
+    """Return cos and sin [3] of 0, 2π/3, 4π/3, without rounding these angles."""
+    return like.new_tensor([1.0, -0.5, -0.5]), like.new_tensor([0.0, 0.75**0.5, -(0.75**0.5)])
+
+
+def _grid(values: Tensor, uploads: int) -> Tensor:
+    """Return three values [3] of each upload on the grid of all, [uploads, 3^uploads], the last upload fastest."""
     shapes = [(3**r, 3, 3 ** (uploads - r - 1)) for r in range(uploads)]
-    return torch.stack([_spread(cos, s) for s in shapes]), torch.stack([_spread(sin, s) for s in shapes]), transform
-
-
-def _spread(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Repeat three values along the middle of shape, as a column [product of shape, 1, 1]."""
-    return values.view(1, 3, 1).expand(shape).reshape(-1, 1, 1)
+    return torch.stack([values.view(1, 3, 1).expand(shape).reshape(-1) for shape in shapes])
 
 
 def _products(u: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
