@@ -10,8 +10,9 @@ polynomial and its lowering costs what the noiseless one costs. Parametrisations
 Affine(x=0.96, y=0.96, z=0.96, shift=0.0)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, NamedTuple
 
 from qkan._cached import cached
@@ -29,6 +30,10 @@ class Affine(NamedTuple):
     y: float
     z: float
     shift: float
+
+    def then(self, other: "Affine") -> "Affine":
+        """Return this map followed by another."""
+        return Affine(self.x * other.x, self.y * other.y, self.z * other.z, self.shift * other.z + other.shift)
 
 
 class Channel(NamedTuple):
@@ -72,7 +77,8 @@ class Noise:
         for name in _CHANNELS:
             object.__setattr__(self, name, _probability(name, getattr(self, name), 1.0))
         object.__setattr__(self, "readout_error", _readout_error(self.readout_error))
-        after = (self.after,) if isinstance(self.after, str) else tuple(self.after)
+        one = isinstance(self.after, str) or not isinstance(self.after, Iterable)
+        after = (self.after,) if one else tuple(self.after)
         unknown = [place for place in after if place not in _PLACES]
         if unknown:
             raise ValueError(f"after must hold some of {', '.join(_PLACES)}; got {unknown[0]!r}")
@@ -131,8 +137,7 @@ def compose(channels: tuple[Channel, ...]) -> Affine:
     """Return the map of all of these channels, one after the other."""
     total = Affine(1.0, 1.0, 1.0, 0.0)
     for channel in channels:
-        a = _affine(channel)
-        total = Affine(total.x * a.x, total.y * a.y, total.z * a.z, total.shift * a.z + a.shift)
+        total = total.then(_affine(channel))
     return total
 
 
@@ -152,9 +157,9 @@ def _affine(channel: Channel) -> Affine:
 
 
 def _probability(name: str, value: Any, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number in [0, {most:g}]; got {value!r}")
-    if not 0 <= value <= most:  # NaN fails too
+    if not 0 <= float(value) <= most:  # NaN fails too
         raise ValueError(f"{name} must be in [0, {most:g}]; got {value!r}")
     return float(value)
 

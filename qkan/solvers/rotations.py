@@ -8,21 +8,23 @@ kept, and a channel multiplies the adjoint by its factors.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qkan._cached import cached
 from qkan.ansatz import Operation
 from qkan.bases.fourier import Pair
 from qkan.noise import Affine, compose
 from qkan.solvers.bloch import PLANE, Vector, angle_pairs, evolve, fixed
 
-__all__ = ["node_vectors"]
+__all__ = ["node_expectations"]
 
 
-def node_vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return the final Bloch vectors [3, nodes, out, in] of every edge at every node.
+def node_expectations(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return <Z> [nodes, out, in] of every edge at every node.
 
     Args:
         circuit: the unrolled circuit.
@@ -30,10 +32,33 @@ def node_vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin
         cos: cosine of every upload at every node, [uploads, nodes, 1, 1]; a constant.
         sin: its sine.
     """
+    circuit, rest = _shortened(circuit)
     if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
-        return _vectors(circuit, theta, cos, sin)[0]
-    vectors: Tensor = _Rotations.apply(circuit, theta, cos, sin)[0]
-    return vectors
+        z = _vectors(circuit, theta, cos, sin)[0][2]
+    else:
+        z = _Rotations.apply(_Opaque(circuit), theta, cos, sin)[0][2]
+    return z if rest == Affine(1, 1, 1, 0) else z * rest.z + rest.shift
+
+
+@cached
+def _shortened(circuit: tuple[Operation, ...]) -> tuple[tuple[Operation, ...], Affine]:
+    """Return the circuit without the channels that can as well act on the result, and their map.
+
+    These are the last ones, and such as shrink all components alike (depolarizing): they commute with every gate, and
+    with every channel but those that shift.
+    """
+    kept: list[Operation] = []
+    rest, shifted = Affine(1.0, 1.0, 1.0, 0.0), False
+    for op in reversed(circuit):
+        affine = compose(op.channels)
+        if op.source == "channel" and (
+            not kept or (affine.x == affine.y == affine.z and not (affine.shift or shifted))
+        ):
+            rest = affine.then(rest)
+            continue
+        shifted = shifted or bool(affine.shift)
+        kept.append(op)
+    return tuple(reversed(kept)), rest
 
 
 def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,19 +73,27 @@ def _vectors(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Te
     return stacked(final), torch.stack([stacked(v) for v in before]) if before else theta.new_empty(0, 3, *shape)
 
 
+@dataclass(frozen=True)
+class _Opaque:
+    """A circuit into which vmap does not look, which would count the fields of its gates as inputs."""
+
+    operations: tuple[Operation, ...]
+
+
 class _Rotations(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(circuit: tuple[Operation, ...], theta: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(circuit: _Opaque, theta: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         # What backward reads is an output: second derivatives go through it.
-        return _vectors(circuit, theta, cos, sin)
+        return _vectors(circuit.operations, theta, cos, sin)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.circuit = inputs[0]
+        ctx.circuit = inputs[0].operations
         ctx.save_for_backward(*inputs[1:], *output)
-        ctx.save_for_forward(*inputs[1:])
+        # The same in both: vmap keeps one list of batch dimensions for them.
+        ctx.save_for_forward(*inputs[1:], *(tensor.detach() for tensor in output))
 
     @staticmethod
     def backward(ctx: Any, *adjoints: Tensor) -> tuple[None, Tensor, None, None]:
@@ -70,7 +103,7 @@ class _Rotations(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _circuit: None, tangent: Tensor, _cos: None, _sin: None) -> tuple[Tensor, Tensor]:
-        theta, cos, sin = ctx.saved_tensors
+        theta, cos, sin, *_ = ctx.saved_tensors
         return _push_forward(ctx.circuit, theta, _pairs(cos, sin), tangent)
 
 
@@ -92,7 +125,7 @@ def _angle_gradient(
     pairs = angle_pairs(theta)
     both: list[Tensor] = list(torch.stack([states[0], adjoints[0]], dim=1).unbind(0))  # each [2, nodes, out, in]
     before = list(torch.stack([states[1], adjoints[1]], dim=2).unbind(0))  # each [3, 2, nodes, out, in]
-    gradients = [torch.zeros_like(theta[..., 0])] * theta.shape[-1]
+    gradients = [theta.new_zeros(theta.shape[:-1])] * theta.shape[-1]
     for op in reversed(circuit):
         if op.source == "fixed":
             both = fixed(op.name, both)  # its own inverse
@@ -110,7 +143,7 @@ def _angle_gradient(
             # Before the first upload the state is the same at all nodes: the adjoints add up.
             both = [_gathered(c) for c in both]
             before = [torch.stack([_gathered(c) for c in v]) for v in before]
-    return torch.stack(gradients, dim=-1)
+    return torch.stack(gradients, dim=-1) if gradients else torch.zeros_like(theta)
 
 
 def _gathered(pair: Tensor) -> Tensor:
@@ -132,7 +165,7 @@ def _push_forward(
 ) -> tuple[Tensor, Tensor]:
     """Return the derivatives of both results of `_vectors` in the direction of a tangent [out, in, angles]."""
     pairs = angle_pairs(theta)
-    zero = torch.zeros_like(uploads[0][0] * theta[..., 0])  # [nodes, out, in]
+    zero = torch.zeros_like(uploads[0][0] * theta.new_zeros(theta.shape[:-1]))  # [nodes, out, in]
     start = torch.stack([zero, zero])  # state and its derivative
     both = [start, start, torch.stack([zero + 1, zero])]
     before = []
