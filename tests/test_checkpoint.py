@@ -131,7 +131,8 @@ class Mine(QKAN):
 
 
 NOT_SAVED = {
-    "another module": (lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, LoweredLinear, QKAN, .*; got Linear"),
+    "another module": (
+        lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, LoweredLinear, QKAN, .*; got Linear"),
     "subclass": (lambda: Mine([3, 2]), TypeError, r"model must be one of .*; got Mine"),
     "state dict": (lambda: QKAN([3, 2]).state_dict(), TypeError, r"model must be one of .*; got OrderedDict"),
     "function": (lambda: QKAN([3, 2], base_activation=torch.sin), ValueError, r"base_activation .* has no name"),
@@ -233,7 +234,8 @@ DAMAGED = {
     "no JSON": ({"header": "{"}, r"damaged configuration"),
     "no object": ({"header": "[1]"}, r"damaged configuration"),
     "a version to come": ({"header": {"version": 99}}, r"format version 99, .*upgrade"),
-    "unknown class": ({"header": {"class": "KAN9"}}, r"holds a 'KAN9'; this package builds QKANLinear, LoweredLinear, QKAN"),
+    "unknown class": (
+        {"header": {"class": "KAN9"}}, r"holds a 'KAN9'; this package builds QKANLinear, LoweredLinear, QKAN"),
     "a class with a path": ({"header": {"class": "os.system"}}, r"holds a 'os\.system'"),
     "a class that is no text": ({"header": {"class": ["QKAN"]}}, r"holds a \['QKAN'\]|damaged configuration"),
     "config is no object": ({"header": {"config": [3, 2]}}, r"damaged|holds a"),
