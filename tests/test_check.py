@@ -9,11 +9,12 @@ import torch
 from helpers import ANSATZE, ENCODINGS, error, module, options_for, perturb, random_layer
 from torch import nn
 
-from qkan import HQKAN, QKAN, QKANLinear, lower, save
+from qkan import HQKAN, QKAN, QKANLinear, fit, lower, save
 from qkan.cli import main
 from qkan.crosscheck import compare, cross_check, inputs
 from qkan.golden import derivatives, golden_model, read_golden
 from qkan.noise import Noise
+from qkan.solvers import PennyLane
 
 pytest.importorskip("safetensors")
 GOLDEN = Path(__file__).parent.parent / "circuits" / "golden"
@@ -266,3 +267,29 @@ def test_derivatives_are_those_of_every_edge():
     assert error(found["dz_dtheta"], want) < 1e-12
     assert found["dz_dx"].shape == (4, 3, 2)
     assert found["dz_dweight"].shape == (4, 3, 2, 4)
+
+
+def test_a_model_trained_under_noise_is_what_default_mixed_computes():
+    pytest.importorskip("pennylane")
+    net = QKAN([3, 4, 2], noise=Noise(depolarizing=0.01), dtype=torch.float64, generator=generator())
+    x = torch.randn(64, 3, generator=generator(), dtype=torch.float64)
+    target = torch.stack([x.prod(-1), x.sum(-1).sin()], -1)
+    start = [p.detach().clone() for p in net.parameters()]
+    history = fit(
+        net,
+        (x, target),
+        epochs=10,
+        batch_size=16,
+        loss=nn.functional.mse_loss,
+        optimizer=torch.optim.Adam(net.parameters(), lr=0.05),
+        generator=generator(),
+    )
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    assert not any(torch.equal(one, other) for one, other in zip(start, net.parameters(), strict=True))
+    mixed = QKAN([3, 4, 2], noise=Noise(depolarizing=0.01), solver=PennyLane("default.mixed"), dtype=torch.float64)
+    mixed.load_state_dict(net.state_dict())
+    assert error(lower(net)(x), mixed(x)) < 1e-10
+    # and without the noise it would be another function
+    quiet = QKAN([3, 4, 2], dtype=torch.float64)
+    quiet.load_state_dict(net.state_dict())
+    assert error(quiet(x), mixed(x)) > 1e-2

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from qkan._checks import positive_integer
 from qkan.contraction import contract_linear
@@ -176,24 +175,21 @@ class Surrogate:
         mean = torch.zeros_like(y, dtype=compute_dtype(y.dtype))
         squares = torch.zeros_like(mean)
         for count in range(1, repeats + 1):  # running mean and sum of squares (Welford 1962)
-            step = functional_call(model, self._redrawn(model, generator), (x,)) - mean
+            self._redraw(model, generator)
+            step = model(x) - mean
             mean += step / count
             squares += step.square() * ((count - 1) / count)
         return (squares / (repeats - 1)).sqrt().to(y.dtype)
 
-    def _redrawn(self, model: nn.Module, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Return the tensors of all lowered layers, drawn anew."""
-        tensors: dict[str, Tensor] = {}
+    def _redraw(self, model: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw the measured layers of a copy of the model anew."""
+        # In place: functional_call leaves a module that is used in several places with the tensors it was lent.
         for name, measured in self.measured.items():
-            path = "" if isinstance(model, LoweredLinear) else name
-            series = measured.redraw(generator)
-            base = model.get_parameter(f"{path}.coefficients".removeprefix("."))[..., series.coefficients.shape[-1] :]
-            gain = measured.gain.unsqueeze(-1)
-            drawn = {"constant": series.constant * measured.gain, "coefficients": series.coefficients * gain}
-            drawn = {key: tensor.to(base) for key, tensor in drawn.items()}
-            drawn["coefficients"] = torch.cat([drawn["coefficients"], base], dim=-1)
-            tensors |= {f"{path}.{key}".removeprefix("."): tensor for key, tensor in drawn.items()}
-        return tensors
+            layer = model if isinstance(model, LoweredLinear) else model.get_submodule(name)
+            series, gain = measured.redraw(generator), measured.gain
+            layer.get_parameter("constant").copy_(series.constant * gain)
+            table = series.coefficients * gain.unsqueeze(-1)
+            layer.get_parameter("coefficients")[..., : table.shape[-1]].copy_(table)  # behind it, the base branch
 
 
 def _check(x: Tensor, method: str) -> None:

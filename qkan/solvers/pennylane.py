@@ -1,5 +1,6 @@
 """PennyLane as a solver: the same circuits on any of its devices, exact, with noise, or sampled by shots."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -261,7 +262,8 @@ def _flat(tensor: Weight | Tensor | None, batch: torch.Size, n_out: int) -> Tens
     tensor = tensor.to("cpu", torch.float64)
     if tensor.dim() > 3:
         tensor = tensor.expand(*batch, *tensor.shape[-3:])
-    return tensor.expand(*tensor.shape[:-3], n_out, *tensor.shape[-2:]).reshape(-1, n_out, *tensor.shape[-2:])
+    samples, last = tensor.shape[:-3], tensor.shape[-2:]
+    return tensor.expand(*samples, n_out, *last).reshape(math.prod(samples), n_out, *last)
 
 
 def _cut(tensor: Tensor | None, samples: slice, outs: slice) -> Tensor | None:
