@@ -324,7 +324,7 @@ def test_errors_of_outputs_follow_from_the_covariance(ansatz, encoding):
 
 @pytest.mark.parametrize("name", ["QKAN", "QKAN-trainable", "HQKAN", "Twice"])
 def test_bootstrap_of_a_deep_model_agrees_with_its_linearisation(name):
-    net, x = masked(MODELS[name]()).requires_grad_(False), inputs("pz", 3)
+    net, x = masked(MODELS[name]()).requires_grad_(False), inputs("pz", 4, 3)
     exact = measure(net, shots=None)
     surrogate = Surrogate(exact.model, {key: replace(part, shots=10**6) for key, part in exact.measured.items()})
     variance = 0
@@ -334,12 +334,12 @@ def test_bootstrap_of_a_deep_model_agrees_with_its_linearisation(name):
             start = exact.model.get_parameter(f"{layer}.{key}")
             # a copy each: functional_call does not put back the tensors of a module that is used twice
             call = lambda t, key=key: functional_call(deepcopy(exact.model), {f"{layer}.{key}": t}, (x,))  # noqa: B023, E731
-            slope = jacobian(call, start).view(2, *gain.shape, -1)[..., : tensor[0, 0].numel()]  # no base branch
+            slope = jacobian(call, start).view(8, *gain.shape, -1)[..., : tensor[0, 0].numel()]  # no base branch
             slopes.append(slope * gain.unsqueeze(-1))
         slope = torch.cat(slopes, -1)  # [y, out, in, 1 + functions]
         variance = variance + torch.einsum("yoif,oifg,yoig->y", slope, surrogate.covariance(layer), slope)
     said = surrogate.standard_error(x, repeats=1000, generator=generator())
-    assert (said / variance.sqrt() - 1).abs().max() < 0.08
+    assert (said.flatten() / variance.sqrt() - 1).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("shots", [1, 2, 10, 1000])
