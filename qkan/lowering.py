@@ -26,7 +26,7 @@ def lower(model: nn.Module) -> nn.Module:
     Scale, mask, noise and biases of the encoding are folded into coefficients, the base branch is one more feature
     column. It is exact: an edge with integer encoding weights is a finite Fourier series, and with trainable-shared
     weights a linear function of 3^R products. What the copy computes does not follow later changes of the model. A
-    layer with shots becomes its exact expectation.
+    layer with shots, or of a PennyLane device, becomes the exact expectation of its circuits.
 
     Args:
         model: any module; modules used in several places stay shared.
@@ -115,8 +115,8 @@ class LoweredLinear(nn.Module):
             return int(3**uploads) - 1
         return 2 * len(self.ansatz.harmonics(self.encoding))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y [*batch, out_features] for x [*batch, in_features]."""
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return y [*batch, out_features] for x [*batch, in_features]; the generator is not used: nothing is sampled."""
         dtype = torch.promote_types(x.dtype, self.coefficients.dtype)
         columns = self.features(x)
         table = self.coefficients.to(columns.dtype)

@@ -308,3 +308,18 @@ def test_shots_may_be_given_to_the_solver_or_to_the_layer():
         )
     )
     assert twice == solver == layer == PennyLane(shots=5)
+
+
+@pytest.mark.parametrize("solver", [{"name": "pennylane", "shots": 10}, PennyLane(shots=10)])
+def test_a_solver_with_shots_is_checked_however_it_is_given(solver):
+    with pytest.raises(ValueError, match="shots need readout='expectation'"):
+        QKANLinear(2, 2, solver=solver, readout="amplitude")
+    with pytest.raises(ValueError, match="shots is given twice: 5, and 10 with the solver"):
+        QKANLinear(2, 2, solver=solver, shots=5)
+    assert "solver=pennylane(shots=10)" in repr(QKANLinear(2, 2, solver=solver))
+
+
+def test_a_lowered_model_takes_a_generator_and_samples_nothing():
+    model = QKAN([3, 4, 2], shots=10)
+    lowered, x = lower(model), torch.randn(5, 3)
+    assert torch.equal(lowered(x, torch.Generator()), lowered(x))

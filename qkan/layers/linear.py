@@ -189,7 +189,7 @@ class QKANLinear(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows: widths, circuit, and the solver that was chosen."""
         options = self.options
-        solver = f"{self.solver.name} (auto)" if options.solver == "auto" else self.solver.name
+        solver = f"{self.solver} (auto)" if options.solver == "auto" else str(self.solver)
         shown: dict[str, Any] = {
             "in_features": self.in_features,
             "out_features": self.out_features,

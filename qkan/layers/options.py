@@ -100,10 +100,10 @@ class QKANOptions:
             raise ValueError(f"encoding_init must be 'unit' or 'ternary'; got {self.encoding_init!r}")
         activations.check(self.base_activation)
         _check_init(self.init)
-        _check_shots(self)
         parsed = parse(self.solver)
         # Names stay names, so that two descriptions of one solver are equal.
         object.__setattr__(self, "solver", self.solver if isinstance(self.solver, str) else parsed)
+        _check_shots(self)
         self.choose_solver()
 
     @classmethod
@@ -199,7 +199,8 @@ def _noise(noise: Any, ansatz: Ansatz) -> Noise | None:
         raise TypeError(f"noise must be a qkan.noise.Noise or None; got {noise!r}")
     if noise is not None and ansatz.noise not in (None, noise):
         raise ValueError(f"noise is given twice: {noise}, and {ansatz.noise} with the ansatz; give one of them")
-    return ansatz.noise if noise is None else noise
+    noise = ansatz.noise if noise is None else noise
+    return None if noise is None or noise.trivial else noise
 
 
 def _check_shots(options: "QKANOptions") -> None:

@@ -59,8 +59,7 @@ class QKAN(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the output [*batch, width[-1]] for x [*batch, width[0]]; generator as in `QKANLinear.forward`."""
         for layer in self.layers:
-            # Lowered layers, which replace them in a lowered model, sample nothing and take x alone.
-            x = layer(x) if generator is None else layer(x, generator)
+            x = layer(x, generator)
         return x
 
     @property

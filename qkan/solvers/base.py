@@ -66,6 +66,9 @@ class Solver(abc.ABC):
         """Return y_o = Σ_i gain_oi readout_oi(x_i), [*batch, out]; gain is [out, in], the rest as in `edges`."""
         return (self.edges(ansatz, x, theta, weight, bias, readout) * gain).sum(-1)
 
+    def __str__(self) -> str:
+        return self.name
+
     def to_json(self) -> str | dict[str, Any]:
         """Return the solver as plain JSON values that `qkan.solvers.choose` takes."""
         return self.name

@@ -117,6 +117,11 @@ class PennyLane(Solver):
         execute = executor(circuit, device, self.shots)
         return lambda angles, known: _shifted(execute, angles, known)
 
+    def __str__(self) -> str:
+        shots = [] if self.shots is None else [f"shots={self.shots}"]
+        shown = ", ".join([*([] if self.device is None else [self.device]), *shots])
+        return f"{self.name}({shown})" if shown else self.name
+
     def to_json(self) -> dict[str, Any]:
         """Return the solver as plain JSON values."""
         arguments = {"device": self.device, "keywords": dict(self.keywords), "shots": self.shots, "chunk": self.chunk}
