@@ -116,7 +116,7 @@ class LoweredLinear(nn.Module):
         return 2 * len(self.ansatz.harmonics(self.encoding))
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return y [*batch, out_features] for x [*batch, in_features]; the generator is not used: nothing is sampled."""
+        """Return y [*batch, out_features] for x [*batch, in_features]; nothing is sampled: no generator is used."""
         dtype = torch.promote_types(x.dtype, self.coefficients.dtype)
         columns = self.features(x)
         table = self.coefficients.to(columns.dtype)
