@@ -153,6 +153,19 @@ def module(name, seed=0, **factory):
     return perturb(MODULES[name](**{"dtype": torch.float64} | factory), seed)
 
 
+def layers_of(model):
+    return [part for part in model.modules() if isinstance(part, QKANLinear)]
+
+
+def masked(net):
+    """The same module, with one edge removed from each of its layers and one halved."""
+    with torch.no_grad():
+        for layer in layers_of(net):
+            layer.mask[0, 1] = 0
+            layer.mask[1, 0] = 0.5
+    return net
+
+
 def domain(name, *shape, **more):
     """Inputs for a row of MODULES."""
     ansatz = next((key for key in sorted(ANSATZE, key=len, reverse=True) if name.startswith(f"{key}-")), "pz")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ANSATZE, ENCODINGS, error, generator, inputs, perturb, random_layer
+from helpers import ANSATZE, ENCODINGS, error, generator, inputs, layers_of, masked, perturb, random_layer
 from torch import nn
 from torch.autograd.functional import jacobian
 from torch.func import functional_call
@@ -55,18 +55,6 @@ class Twice(nn.Module):
 
     def forward(self, x):
         return self.more[0](self.blocks["a"](self.inner(x)))
-
-
-def layers_of(model):
-    return [part for part in model.modules() if isinstance(part, QKANLinear)]
-
-
-def masked(net):
-    with torch.no_grad():
-        for layer in layers_of(net):
-            layer.mask[0, 1] = 0
-            layer.mask[1, 0] = 0.5
-    return net
 
 
 def stack(*width, seed=0, **options):

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from helpers import ANSATZE, MODULES, domain, error, inputs, module, perturb, random_layer
+from helpers import ANSATZE, MODULES, domain, error, inputs, layers_of, masked, module, perturb, random_layer
 from torch import nn
 from torch.func import functional_call, jacrev
 
@@ -30,18 +30,6 @@ class Twice(nn.Module):
 
     def forward(self, x):
         return self.more[0](self.blocks["a"](self.inner(x))) + self.shift
-
-
-def layers_of(model):
-    return [part for part in model.modules() if isinstance(part, QKANLinear)]
-
-
-def masked(net):
-    with torch.no_grad():
-        for layer in layers_of(net):
-            layer.mask[0, 1] = 0
-            layer.mask[1, 0] = 0.5
-    return net
 
 
 def test_the_rows_are_split_as_the_options_say():
