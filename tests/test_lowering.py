@@ -9,7 +9,7 @@ from helpers import ANSATZE, MODULES, domain, error, inputs, layers_of, masked, 
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from qkan import QKAN, QKANLinear, lower
+from qkan import QKAN, lower
 from qkan.lowering import lowered_layer
 from qkan.solvers.fourier import coefficients
 
