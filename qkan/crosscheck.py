@@ -38,7 +38,7 @@ class Deviation(NamedTuple):
 
     def __str__(self) -> str:
         place = f"layer {self.layer}" + (f", edge (out {self.edge[0]}, in {self.edge[1]})" if self.edge else "")
-        return f"{place}: deviation {self.size:.2e}, tolerance {self.tolerance:.0e}"
+        return f"{place}: deviation {self.size:.2e}, tolerance {self.tolerance:.2g}"
 
 
 @dataclass(frozen=True)
