@@ -129,7 +129,9 @@ def _against(model: nn.Module, options: argparse.Namespace, generator: torch.Gen
         cases = read_golden(f"{path}.json" if case else path)
         if case and case not in cases:
             raise ValueError(f"--against {options.against}: the file holds the cases {', '.join(cases)}")
-        return _golden(model, {case: cases[case]} if case else cases, options.tolerance or 1e-12)
+        return _golden(
+            model, {case: cases[case]} if case else cases, 1e-12 if options.tolerance is None else options.tolerance
+        )
     settings = {"samples": options.samples, "generator": generator, "tolerance": options.tolerance}
     return compare(model, load(options.against), **settings)
 

@@ -133,7 +133,7 @@ def cross_check(
         for dtype in dict.fromkeys((torch.float64, own)):
             for solver in _solvers(layer):
                 found = _run(layer.to(dtype), solver, x.to(dtype), cotangent.to(dtype))
-                yield _row(name, layer, solver, found, truth, tolerance or TOLERANCES[dtype])
+                yield _row(name, layer, solver, found, truth, TOLERANCES[dtype] if tolerance is None else tolerance)
 
 
 def compare(
@@ -162,7 +162,8 @@ def compare(
     """
     sides = [copy.deepcopy(side).to("cpu").eval() for side in (model, other)]
     dtype = min((t.dtype for s in sides for t in s.parameters()), key=lambda t: t.itemsize, default=torch.float64)
-    tolerance = tolerance or (1e-12 if dtype == torch.float64 else 5e-6)
+    if tolerance is None:
+        tolerance = 1e-12 if dtype == torch.float64 else 5e-6
     first, second = (dict(_edge_layers(side.double())) for side in sides)
     if not first or first.keys() != second.keys():
         raise ValueError(f"the models must have the same layers of edges; got {sorted(first)} and {sorted(second)}")

@@ -188,9 +188,10 @@ def test_the_command_checks_a_shape(capsys):
 
 def test_a_tolerance_that_is_not_met_fails(capsys):
     pytest.importorskip("pennylane")
-    status, out, _ = run(capsys, "3,2", "--tolerance", 1e-20)
-    assert status == 1
-    assert "FAILED" in out.splitlines()[-1]
+    for tolerance in (1e-20, 0):
+        status, out, _ = run(capsys, "3,2", "--tolerance", tolerance)
+        assert status == 1
+        assert "FAILED" in out.splitlines()[-1]
 
 
 def test_the_command_compares_with_a_lowered_model(model, saved, capsys, tmp_path):
