@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from qkan import _arguments
 from qkan.checkpoint import load
-from qkan.crosscheck import Deviation, Row, compare, cross_check, worst_edge
+from qkan.crosscheck import Deviation, Row, compare, cross_check, exact, worst_edge
+from qkan.files import replace_atomically
 from qkan.golden import Golden, derivatives, golden_model, read_golden
 from qkan.layers.linear import QKANLinear
 from qkan.models.stack import QKAN
@@ -36,19 +38,23 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="compare with this instead of PennyLane: a saved model (quantum, lowered or measured), or golden values "
         "(FILE.json, or FILE.json:CASE)",
     )
-    add("--samples", type=_positive, default=100, help="random inputs per layer (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of inputs, and of angles if widths are given (default: %(default)s)")
+    add("--samples", type=_arguments.positive, help="random inputs per layer (default: 100)")
+    add("--seed", type=_arguments.seed, default=0, help="of inputs, and of angles of given widths (default: 0)")
     add(
-        "--tolerance", type=float, help="largest deviation (default: 1e-12 in float64, 2e-5 in float32; 5e-6 --against)"
+        "--tolerance",
+        type=_arguments.tolerance,
+        help="largest deviation (default: 1e-12 in float64, 2e-5 in float32; 5e-6 --against)",
     )
     add("--device", help="PennyLane device of the reference (default: default.qubit; default.mixed under noise)")
-    add("--shots", type=_positive, help="shots of the reference; give a --tolerance then (default: exact)")
+    add("--shots", type=_arguments.positive, help="shots of the reference; give a --tolerance then (default: exact)")
     add("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
-    widths = parser.add_argument_group("circuits, if widths are given")
-    widths.add_argument("--ansatz", default="pz", help="pz, rpz, px, real or mix (default: %(default)s)")
-    widths.add_argument("--reps", type=_positive, default=3, help="(default: %(default)s)")
-    widths.add_argument("--encoding", default="unit", help="unit, ternary, trainable, 1,3,9 ... (default: %(default)s)")
-    widths.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: %(default)s)")
+    shape = parser.add_argument_group("circuits, if widths are given")
+    shape.add_argument("--ansatz", help="pz, rpz, px, real or mix (default: pz)")
+    shape.add_argument("--reps", type=_arguments.positive, help="(default: 3)")
+    shape.add_argument(
+        "--encoding", type=_arguments.encoding, help="unit, ternary, trainable, 1,3,9 ... (default: unit)"
+    )
+    shape.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
     parser.set_defaults(run=run)
 
 
@@ -59,15 +65,18 @@ def run(options: argparse.Namespace) -> int:
         ValueError, FileNotFoundError: a model that cannot be read, or does not fit the other.
         ImportError: without PennyLane, unless another model is given.
     """
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise ValueError(f"--json {options.json}: there is no such folder")
     model = _model(options)
     generator = torch.Generator().manual_seed(options.seed)
     if options.against is None:
         reference = PennyLane(options.device, shots=options.shots)
-        settings = {"samples": options.samples, "generator": generator, "tolerance": options.tolerance}
+        settings = {"samples": options.samples or 100, "generator": generator, "tolerance": options.tolerance}
         rows = list(cross_check(model, reference=reference, **settings))
         print(table(rows))
         _write(options.json, [row.to_dict() for row in rows])
         return _verdict([part for row in rows for part in row.deviations()], "PennyLane")
+    _refuse(options, ("device", "shots"), "--against asks no PennyLane device")
     found = _against(model, options, generator)
     print("\n".join(map(str, found)))
     _write(options.json, [deviation._asdict() | {"passed": deviation.passed} for deviation in found])
@@ -106,33 +115,39 @@ def _verdict(found: list[Deviation], against: str) -> int:
 
 
 def _model(options: argparse.Namespace) -> nn.Module:
-    if options.model.endswith(".json"):
-        return golden_model(read_golden(options.model))
     if Path(options.model).exists() or not set(options.model) <= set("0123456789,"):
-        return load(options.model)
+        _refuse(options, ("ansatz", "reps", "encoding", "dtype"), f"{options.model} says what its circuits are")
+        return golden_model(read_golden(options.model)) if options.model.endswith(".json") else load(options.model)
     generator = torch.Generator().manual_seed(options.seed)
-    encoding = tuple(map(int, options.encoding.split(","))) if "," in options.encoding else options.encoding
     return QKAN(
-        [int(width) for width in options.model.split(",") if width],
-        ansatz=options.ansatz,
-        reps=options.reps,
-        encoding=encoding,
+        _arguments.widths(options.model),
+        ansatz=options.ansatz or "pz",
+        reps=options.reps or 3,
+        encoding=options.encoding or "unit",
         init=1.0,  # angles all over the circle, not near the special point 0
-        dtype=getattr(torch, options.dtype),
+        dtype=getattr(torch, options.dtype or "float32"),
         generator=generator,
     )
+
+
+def _refuse(options: argparse.Namespace, names: Iterable[str], reason: str) -> None:
+    """Raise if one of these options was given in vain."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} does nothing here: {reason}; leave it out")
 
 
 def _against(model: nn.Module, options: argparse.Namespace, generator: torch.Generator) -> list[Deviation]:
     path, _, case = options.against.partition(".json:")
     if case or path.endswith(".json"):
+        _refuse(options, ("samples",), "golden values come with their inputs")
         cases = read_golden(f"{path}.json" if case else path)
         if case and case not in cases:
             raise ValueError(f"--against {options.against}: the file holds the cases {', '.join(cases)}")
         return _golden(
             model, {case: cases[case]} if case else cases, 1e-12 if options.tolerance is None else options.tolerance
         )
-    settings = {"samples": options.samples, "generator": generator, "tolerance": options.tolerance}
+    settings = {"samples": options.samples or 100, "generator": generator, "tolerance": options.tolerance}
     return compare(model, load(options.against), **settings)
 
 
@@ -142,6 +157,8 @@ def _golden(model: nn.Module, cases: Mapping[str, Golden], tolerance: float) -> 
     if len(layers) == len(cases) == 1:
         layers = {next(iter(cases)): next(iter(layers.values()))}
     if layers.keys() != cases.keys():
+        if not layers:
+            raise ValueError(f"golden values are of quantum layers; got a {type(model).__name__} without any")
         raise ValueError(
             f"golden values are of the cases {', '.join(cases)}, and the model has the layers {', '.join(layers)}: "
             "name one case as FILE.json:CASE for a model of one layer"
@@ -152,17 +169,12 @@ def _golden(model: nn.Module, cases: Mapping[str, Golden], tolerance: float) -> 
         if layer.theta.shape != golden.arrays["theta"].shape:
             want, got = tuple(golden.arrays["theta"].shape), tuple(layer.theta.shape)
             raise ValueError(f"layer {name} must have theta {want}, as the golden values; got {got}")
-        values = derivatives(layer.double(), golden.arrays["x"])
+        values = derivatives(exact(layer.double()), golden.arrays["x"])
         found += [worst_edge(f"{name} ({key})", array - golden.arrays[key], tolerance) for key, array in values.items()]
     return found
 
 
 def _write(path: Path | None, rows: list[dict[str, Any]]) -> None:
     if path is not None:
-        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1; got {text}")
-    return int(text)
+        with replace_atomically(path) as file:
+            file.write((json.dumps(rows, indent=1) + "\n").encode())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qkan import ansatz as ansatze
 from qkan import bases
+from qkan._checks import check_input
 from qkan.ansatz import Ansatz
 from qkan.contraction import contract_linear
 from qkan.layers import activations
@@ -117,8 +118,8 @@ class LoweredLinear(nn.Module):
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features]; nothing is sampled: no generator is used."""
-        dtype = torch.promote_types(x.dtype, self.coefficients.dtype)
         columns = self.features(x)
+        dtype = torch.promote_types(x.dtype, self.coefficients.dtype)
         table = self.coefficients.to(columns.dtype)
         bias = (self.bias + self.constant.sum(-1)).to(columns.dtype)
         if columns.dim() == x.dim() + 1:
@@ -136,6 +137,7 @@ class LoweredLinear(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the features [*batch, in, functions], or with weights per edge [*batch, out, in, functions]."""
+        check_input(x, self.in_features)
         x = x.to(compute_dtype(torch.promote_types(x.dtype, self.coefficients.dtype)))
         if self.encoding_weight is None or self.encoding_bias is None:
             columns = features(self.ansatz, x, tuple(map(int, self.encoding)))

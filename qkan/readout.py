@@ -52,9 +52,11 @@ def sample(z: Tensor, shots: int, generator: torch.Generator | None = None) -> T
     >>> sample(torch.tensor([-1.0, 1.0]), shots=100)
     tensor([-1.,  1.])
     """
-    p0 = ((1 + z.detach()) / 2).clamp(0, 1)
+    # In float32 counts beyond 2^24 would be rounded.
+    exact = z.detach() if z.device.type == "mps" else z.detach().double()
+    p0 = ((1 + exact) / 2).clamp(0, 1)
     zeros = torch.binomial(torch.full_like(p0, shots), p0, generator=generator)
-    return z + (2 * zeros / shots - 1 - z).detach()
+    return z + ((2 * zeros / shots - 1).to(z) - z).detach()
 
 
 def safe_sqrt(square: Tensor) -> Tensor:

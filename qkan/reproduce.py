@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qkan._arguments import encoding, positive
 from qkan.check import table
 from qkan.checkpoint import save
 from qkan.crosscheck import cross_check
@@ -49,8 +50,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add("--data-set", choices=list(DATA_SETS), default="digits", help="default: %(default)s, which needs no download")
     add("--data", metavar="PATH", help="a torchvision root or an .npz file; without it torchvision downloads")
     add("--model", choices=MODELS, default="hqkan-44", help="default: %(default)s")
-    add("--epochs", type=_positive, help=_per_data_set("epochs"))
-    add("--batch-size", type=_positive, help=_per_data_set("batch_size"))
+    add("--epochs", type=positive, help=_per_data_set("epochs"))
+    add("--batch-size", type=positive, help=_per_data_set("batch_size"))
     add("--lr", type=float, default=1e-3, help="learning rate of Adam (default: %(default)s)")
     add(
         "--seed",
@@ -59,15 +60,15 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="of the initial weights and of the order of the images (default: %(default)s)",
     )
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
-    add("--threads", type=_positive, help="CPU threads (default: torch's choice)")
+    add("--threads", type=positive, help="CPU threads (default: torch's choice)")
     add("--out", type=Path, help="folder for what is written (default: runs/DATA_SET-MODEL-seedSEED)")
     add("--resume", action="store_true", help="continue the run in OUT")
     core = parser.add_argument_group("quantum core (hqkan, hqkan-44)")
     core.add_argument("--ansatz", help="pz, rpz, px, real or mix (default: pz)")
-    core.add_argument("--reps", type=_positive, help="how often a circuit takes its input up (default: 3)")
-    core.add_argument("--encoding", type=_encoding, help="unit, ternary, trainable, or 1,3,9 (default: unit)")
+    core.add_argument("--reps", type=positive, help="how often a circuit takes its input up (default: 3)")
+    core.add_argument("--encoding", type=encoding, help="unit, ternary, trainable, or 1,3,9 (default: unit)")
     core.add_argument("--readout", help="expectation or amplitude (default: expectation)")
-    core.add_argument("--solver", help="auto, fourier, bloch or statevector (default: auto)")
+    core.add_argument("--solver", help="auto, fourier, bloch, statevector or pennylane (default: auto)")
     parser.set_defaults(run=run)
 
 
@@ -106,14 +107,19 @@ def run(options: argparse.Namespace) -> int:
         settings=settings,
     )
     results = _results(model, settings | {"epochs": options.epochs}, history)
+    _write(out / "results.json", results)
     told = ""
     if options.model in QUANTUM:
         results["check"], told = _check(model.get_submodule("head.core"), options.seed)
-    with replace_atomically(out / "results.json") as file:
-        file.write((json.dumps(results, indent=1) + "\n").encode())
+        _write(out / "results.json", results)
     print(_table(results) + told)
     print(f"written: {out / 'results.json'}{_save(model, out)}{_draw(history, out)}")
     return int(results.get("check", {}).get("passed") is False)
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    with replace_atomically(path) as file:
+        file.write((json.dumps(results, indent=1) + "\n").encode())
 
 
 def _check(core: nn.Module, seed: int) -> tuple[dict[str, Any], str]:
@@ -241,20 +247,3 @@ def _draw(history: History, out: Path) -> str:
 
 def _per_data_set(name: str) -> str:
     return "default: " + ", ".join(f"{key} {getattr(protocol, name)}" for key, protocol in PROTOCOLS.items())
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1; got {text}")
-    return value
-
-
-def _encoding(text: str) -> str | tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        return text

@@ -9,7 +9,8 @@ import torch
 from helpers import ANSATZE, ENCODINGS, error, module, options_for, perturb, random_layer
 from torch import nn
 
-from qkan import HQKAN, QKAN, QKANLinear, fit, lower, save
+from qkan import HQKAN, QKAN, Ansatz, QKANLinear, fit, lower, save
+from qkan.ansatz import RY, RZ, H
 from qkan.cli import main
 from qkan.crosscheck import compare, cross_check, inputs
 from qkan.golden import derivatives, golden_model, read_golden
@@ -81,6 +82,64 @@ def test_a_wrong_solver_is_named_with_its_edge(monkeypatch):
     assert rows["bloch"].value.size == pytest.approx(1e-10, rel=1e-3)
 
 
+@pytest.mark.parametrize("key", ["theta", "encoding_weight"])
+def test_a_gradient_that_is_no_number_fails(key, monkeypatch):
+    pytest.importorskip("pennylane")
+    from qkan.solvers import Bloch
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, tensor):
+            return tensor.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * torch.nan
+
+    right = Bloch.edges
+
+    def wrong(self, ansatz, x, theta, weight, bias=None, *more):
+        theta, weight = (
+            Broken.apply(t) if name == key else t for name, t in (("theta", theta), ("encoding_weight", weight))
+        )
+        return right(self, ansatz, x, theta, weight, bias, *more)
+
+    monkeypatch.setattr(Bloch, "edges", wrong)
+    layer = perturb(QKANLinear(3, 2, encoding="trainable", dtype=torch.float64))
+    rows = {row.solver: row for row in cross_check(layer, samples=5, generator=generator())}
+    assert rows["statevector"].passed
+    assert not rows["bloch"].passed
+    assert rows["bloch"].gradient.layer == key
+
+
+INVISIBLE = {
+    "no angles": Ansatz("noangles", (), (RY("encoding"),), ()),
+    "no input": Ansatz("last", (H,), (RY(), RZ("encoding")), ()),
+    "nothing": Ansatz("nothing", (), (RZ("encoding"),), ()),
+}
+
+
+@pytest.mark.parametrize("encoding", ["unit", "trainable", "trainable-shared"])
+@pytest.mark.parametrize("name", INVISIBLE)
+def test_what_is_invisible_has_a_gradient_of_zero(name, encoding):
+    pytest.importorskip("pennylane")
+    layer = QKANLinear(3, 2, ansatz=INVISIBLE[name], reps=1, encoding=encoding, dtype=torch.float64)
+    assert all(row.passed for row in cross_check(perturb(layer), samples=5, generator=generator()))
+
+
+def test_fourier_is_left_out_where_its_transform_would_fill_the_memory():
+    pytest.importorskip("pennylane")
+    layer = QKANLinear(2, 1, reps=7, encoding="ternary")
+    assert {row.solver for row in cross_check(layer, samples=3, generator=generator())} == {"statevector", "bloch"}
+
+
+@pytest.mark.parametrize("options", [{"shots": 10}, {"solver": PennyLane(shots=10)}])
+def test_what_is_sampled_is_compared_by_its_expectations(options):
+    pytest.importorskip("pennylane")
+    net = perturb(QKAN([3, 2], dtype=torch.float64, **options))
+    assert all(deviation.passed for deviation in compare(net, lower(net), generator=generator()))
+
+
 def test_nothing_to_check_is_an_error():
     with pytest.raises(ValueError, match="must hold at least one QKANLinear to be checked; got Linear"):
         list(cross_check(nn.Linear(3, 2)))
@@ -131,6 +190,10 @@ def test_other_tensors_are_compared_too():
 
 
 MISFITS = {
+    "other shapes": (
+        lambda: (HQKAN(1, 1, latent=(3, 2)), HQKAN(1, 4, latent=(3, 2))),
+        r"decoder\.weight must have the same shape on both sides; got \(1, 2\) and \(4, 2\)",
+    ),
     "other layers": (lambda: (QKAN([3, 2]), QKAN([3, 2, 2])), r"same layers of edges; got \['layers\.0'\] and"),
     "no layers": (lambda: (nn.Linear(3, 2), nn.Linear(3, 2)), r"same layers of edges; got \[\]"),
     "other widths": (lambda: (QKAN([3, 2]), QKAN([3, 4])), r"layer layers\.0 must have the same widths"),
@@ -233,7 +296,22 @@ WRONG = {
     "no such golden file": (["3,2", "--against", "nowhere.json"], "nowhere.json"),
     "no golden values": (["3,2", "--against", "{text}"], "is no file of golden values"),
     "an unknown ansatz": (["3,2", "--ansatz", "py"], "ansatz must be one of"),
+    "an unknown encoding": (["3,2", "--encoding", "1,a"], "encoding must be one of"),
+    "widths": (["3,,2"], "widths must be integers separated by commas, such as 32,28; got 3,,2"),
+    "an unknown device": (["3,2", "--device", "no.such"], "device='no.such' cannot be opened"),
+    "an option in vain": (["{saved}", "--reps", "3"], "--reps does nothing here"),
+    "a device in vain": (["{saved}", "--against", "{lowered}", "--device", "x"], "--device does nothing here"),
+    "no folder": (["3,2", "--json", "/no/such/folder/rows.json"], "there is no such folder"),
 }
+
+
+@pytest.mark.parametrize(
+    "words", [["--tolerance", "nan"], ["--tolerance", "-1"], ["--seed", "99999999999999999999999"], ["--reps", "0"]]
+)
+def test_wrong_numbers_show_the_usage(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", "3,2", *words])
+    assert f"argument {words[0]}: must be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", WRONG)

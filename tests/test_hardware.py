@@ -684,3 +684,23 @@ def test_values_that_are_no_numbers_are_refused(tmp_path, monkeypatch):
         measure(NET, record=path)
     monkeypatch.undo()
     assert measure(NET, shots=10, record=tmp_path / "other.npz").layers == ("layers.0",)
+
+
+def test_a_record_of_other_keywords_is_refused_but_for_the_seed(tmp_path):
+    net, record = QKAN([2, 2]), tmp_path / "record.npz"
+    measure(net, "default.qubit", 10, keywords={"seed": 1}, record=record)
+    measure(net, "default.qubit", 10, keywords={"seed": 2}, record=record)
+    with pytest.raises(ValueError, match="keywords"):
+        measure(net, "default.qubit", 10, keywords={"seed": 2, "max_workers": None}, record=record)
+
+
+def test_unknown_devices_and_keywords_that_are_none_are_told():
+    with pytest.raises(ValueError, match=r"device='no\.such' cannot be opened"):
+        measure(QKAN([2, 2]), "no.such")
+    with pytest.raises(TypeError, match="keywords must be a mapping"):
+        measure(QKAN([2, 2]), "default.qubit", keywords=5)
+
+
+@pytest.mark.parametrize("options", [{"encoding": "ternary", "reps": 9}, {"encoding": "trainable-shared", "reps": 10}])
+def test_plans_need_no_memory_for_what_they_plan(options):
+    assert plan(QKAN([2, 2], **options)).once.settings == 4 * {9: 19683, 10: 59049}[options["reps"]]

@@ -9,7 +9,7 @@ from helpers import ANSATZE, MODULES, domain, error, inputs, layers_of, masked, 
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from qkan import QKAN, lower
+from qkan import QKAN, QKANLinear, lower
 from qkan.lowering import lowered_layer
 from qkan.solvers.fourier import coefficients
 
@@ -207,3 +207,18 @@ def test_a_series_of_its_own_lowers_weights_per_edge_too(ansatz):
     lowered = lowered_layer(layer, series)
     assert error(lowered(x), layer(x)) < 1e-12
     assert error(lowered.contributions(x), layer.contributions(x)) < 1e-12
+
+
+@pytest.mark.parametrize("encoding", ["unit", "trainable-shared"])
+def test_inputs_of_another_width_are_refused(encoding):
+    net = lower(QKANLinear(3, 2, encoding=encoding))
+    with pytest.raises(ValueError, match=r"x must be \[\*batch, 3\], with in_features as its last size; got \(5, 1\)"):
+        net(torch.zeros(5, 1))
+    with pytest.raises(TypeError, match="x must be a floating-point tensor"):
+        net(torch.zeros(5, 3, dtype=torch.int64))
+
+
+def test_a_layer_may_be_replaced_by_any_module():
+    net = QKAN([3, 2, 2])
+    net.layers[1] = nn.Linear(2, 2)
+    assert net(torch.zeros(4, 3)).shape == (4, 2)

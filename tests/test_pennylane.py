@@ -338,7 +338,7 @@ def test_building_needs_no_pennylane_and_running_names_the_remedy(monkeypatch):
 @pytest.mark.parametrize("device", ["no.such", "lightning.qbit"])
 def test_an_unknown_device_is_named_by_pennylane(device):
     layer = QKANLinear(2, 3, solver=PennyLane(device))
-    with pytest.raises(qml.exceptions.DeviceError, match=rf"{device} does not exist.*plugin is installed"):
+    with pytest.raises(ValueError, match=rf"device='{device}' cannot be opened .*{device} does not exist"):
         layer(torch.zeros(4, 2))
 
 
@@ -399,6 +399,10 @@ ERRORS = {
     "shots": (lambda: PennyLane(shots=0), ValueError, r"shots must be an integer of at least 1; got 0"),
     "shots float": (lambda: PennyLane(shots=1.5), TypeError, r"shots must be an integer; got 1\.5"),
     "chunk": (lambda: PennyLane(chunk=0), ValueError, r"chunk must be an integer of at least 1; got 0"),
+    "wires": (lambda: PennyLane(keywords={"wires": 2}), ValueError, r"keywords must not hold 'wires'"),
+    "shots of the device": (lambda: PennyLane(keywords={"shots": 2}), ValueError, r"not hold 'shots'.*give shots="),
+    "keywords": (lambda: PennyLane(keywords="ab"), TypeError, r"keywords must be a mapping .*; got 'ab'"),
+    "device": (lambda: PennyLane(5), TypeError, r"device must be the name of a PennyLane device, or None; got 5"),
     "chunk float": (lambda: PennyLane(chunk=2.0), TypeError, r"chunk must be an integer; got 2\.0"),
     "keyword": (lambda: PennyLane(wires=3), TypeError, r"unexpected keyword argument 'wires'"),
     "name": (

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from helpers import OPTIONS, error, generator, inputs, perturb, random_layer
@@ -323,3 +324,11 @@ def test_a_lowered_model_takes_a_generator_and_samples_nothing():
     model = QKAN([3, 4, 2], shots=10)
     lowered, x = lower(model), torch.randn(5, 3)
     assert torch.equal(lowered(x, torch.Generator()), lowered(x))
+
+
+def test_any_integer_is_a_number_of_shots_and_is_saved(tmp_path):
+    pytest.importorskip("safetensors")
+    model = QKAN([2, 2], shots=np.int64(5))
+    assert type(model.options.shots) is int
+    save(model, tmp_path / "model.safetensors")
+    assert load(tmp_path / "model.safetensors").options.shots == 5

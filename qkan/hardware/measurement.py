@@ -15,7 +15,7 @@ from qkan.layers.linear import QKANLinear
 from qkan.lowering import LoweredLinear, lowered_layer, replace_layers
 from qkan.noise import Noise
 from qkan.solvers.fourier import Series
-from qkan.solvers.pennylane import Execute, PennyLane, executor
+from qkan.solvers.pennylane import Execute, PennyLane, executor, open_device
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]
@@ -61,7 +61,8 @@ def measure(
             a thousand on a simulator gains nothing, and 1024 circuits with 8192 shots are within the 10 million
             executions per job that IBM allows.
         record: a file that holds what was measured after every job. A measurement that was interrupted resumes from it,
-            and one that is complete runs nothing. ``max_wires`` and ``circuits_per_job`` may change in between.
+            and one that is complete runs nothing. ``max_wires``, ``circuits_per_job`` and a seed may change in between.
+            Of a live device only the name is compared.
         progress: show a tqdm bar.
 
     Raises:
@@ -82,7 +83,7 @@ def measure(
     packing = Packing(max_wires, circuits_per_job)
     opened = _open(device, keywords, layers, packing, shots)
     angles = [layer.angles() for layer in layers]
-    journal = Record(record, _facts(layers, angles, opened, shots, noise))
+    journal = Record(record, _facts(layers, angles, opened, shots, noise, keywords))
     z = _run(layers, angles, opened, shots, packing, journal, progress)
     pieces = torch.split(z, [a.shape[1] for a in angles])
     values = [layer.values(piece) for layer, piece in zip(layers, pieces, strict=True)]
@@ -144,7 +145,12 @@ def _lowered(layer: QKANLinear, series: Series) -> LoweredLinear:
 
 
 def _facts(
-    layers: Sequence[LayerSettings], angles: Sequence[Tensor], device: Any, shots: int | None, noise: Noise | None
+    layers: Sequence[LayerSettings],
+    angles: Sequence[Tensor],
+    device: Any,
+    shots: int | None,
+    noise: Noise | None,
+    keywords: Mapping[str, Any] | None,
 ) -> dict[str, str]:
     """Return what makes a measurement the one it is, as texts by name."""
     shapes = [f"{layer.name} {a.shape[1]} settings" for layer, a in zip(layers, angles, strict=True)]
@@ -154,6 +160,7 @@ def _facts(
         "angles": digest([*angles, *(layer.active for layer in layers)]),
         "shots": str(shots),
         "device": str(device.name),
+        "keywords": str(sorted((name, value) for name, value in (keywords or {}).items() if name != "seed")),
         "noise": str(noise),
     }
 
@@ -171,7 +178,7 @@ def _open(
         device = "default.mixed" if any(noisy) else "default.qubit"
     qml = _pennylane()
     if isinstance(device, str):
-        device = qml.device(device, wires=packing.wires, **_keywords(keywords))
+        device = open_device(device, packing.wires, _keywords(keywords))
     elif keywords is not None:
         raise TypeError("keywords are for a device given by its name; build the device with them, or give its name")
     elif isinstance(device, qml.devices.LegacyDevice):
@@ -183,6 +190,8 @@ def _open(
 
 
 def _keywords(keywords: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not isinstance(keywords, Mapping | None):
+        raise TypeError(f"keywords must be a mapping of arguments of the device; got {keywords!r}")
     given = dict(keywords or {})
     for name, instead in (("wires", "max_wires"), ("shots", "shots")):
         if name in given:

@@ -11,6 +11,7 @@ from qkan._checks import positive_integer
 from qkan.ansatz import Ansatz, Operation
 from qkan.layers.linear import QKANLinear
 from qkan.noise import Noise
+from qkan.solvers.auto import evaluations
 from qkan.solvers.fourier import nodes
 from qkan.solvers.pennylane import rotations
 
@@ -95,7 +96,11 @@ class LayerSettings:
 
     def count(self) -> tuple[int, int]:
         """Return the number of edges that are run, and of nodes of each."""
-        return int(self.active.sum()), len(self.nodes()[1])
+        options = self.layer.options
+        count = evaluations(self.ansatz, options.reps, options.weights)
+        # Weights per edge take the grid of angles that shared ones take.
+        nodes = 3 ** self.ansatz.uploads(options.reps) if options.trainable_encoding else int(count)
+        return int(self.active.sum()), nodes
 
     def angles(self) -> Tensor:
         """Return the angle of every rotation in every setting, [rotations, settings], nodes before edges."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkan import readout as readouts
-from qkan._checks import positive_integer
+from qkan._checks import check_input, positive_integer
 from qkan.ansatz import MIX
 from qkan.layers import activations
 from qkan.layers.options import OptionArguments, QKANOptions
@@ -135,7 +135,7 @@ class QKANLinear(nn.Module):
             TypeError: if x is no floating-point tensor.
             ValueError: if its last dimension is not in_features.
         """
-        self._check(x)
+        check_input(x, self.in_features)
         dtype = torch.promote_types(x.dtype, self.theta.dtype)
         exact = compute_dtype(dtype)
         if self._sampled:
@@ -158,7 +158,7 @@ class QKANLinear(nn.Module):
             x: [*batch, in_features].
             generator: as in `forward`.
         """
-        self._check(x)
+        check_input(x, self.in_features)
         exact = compute_dtype(torch.promote_types(x.dtype, self.theta.dtype))
         weight, bias = self.encoding(exact)
         readout = readouts.named(self.options.readout)
@@ -219,12 +219,3 @@ class QKANLinear(nn.Module):
     def gain(self, dtype: torch.dtype) -> Tensor:
         """Return mask · scale [out, in] in the given dtype."""
         return (self.mask if self.scale is None else self.mask * self.scale).to(dtype)
-
-    def _check(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"x must be a floating-point tensor; got {kind}; convert it with x.float()")
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"x must be [*batch, {self.in_features}], with in_features as its last size; got {tuple(x.shape)}"
-            )

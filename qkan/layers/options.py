@@ -211,7 +211,8 @@ def _check_shots(options: "QKANOptions") -> None:
         shots = options.solver.shots
     if shots is None:
         return
-    positive_integer("shots", shots)
+    if options.shots is not None:  # a Python integer, of NumPy's too
+        object.__setattr__(options, "shots", positive_integer("shots", options.shots))
     if options.readout != "expectation":
         raise ValueError(
             f"shots need readout='expectation': readout={options.readout!r} of a measured mean is biased; "

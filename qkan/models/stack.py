@@ -59,7 +59,8 @@ class QKAN(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the output [*batch, width[-1]] for x [*batch, width[0]]; generator as in `QKANLinear.forward`."""
         for layer in self.layers:
-            x = layer(x, generator)
+            # Without one it is not passed on: a layer may be replaced by any module.
+            x = layer(x) if generator is None else layer(x, generator)
         return x
 
     @property

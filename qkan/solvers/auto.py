@@ -10,7 +10,7 @@ from qkan.solvers.fourier import Fourier
 from qkan.solvers.pennylane import PennyLane
 from qkan.solvers.statevector import StateVector
 
-__all__ = ["choose", "names", "parse"]
+__all__ = ["choose", "evaluations", "names", "parse"]
 
 _SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (StateVector(), Bloch(), Fourier(), PennyLane())}
 
@@ -60,14 +60,14 @@ def choose(solver: str | Solver | Mapping[str, Any], ansatz: Ansatz, reps: int, 
     """
     parsed = parse(solver)
     if isinstance(parsed, str):
-        return _SOLVERS["fourier" if _nodes(ansatz, reps, encoding) <= _SANE_NODES else "bloch"]
+        return _SOLVERS["fourier" if evaluations(ansatz, reps, encoding) <= _SANE_NODES else "bloch"]
     reason = parsed.refusal(ansatz, reps, encoding)
     if reason:
         raise ValueError(reason)
     return parsed
 
 
-def _nodes(ansatz: Ansatz, reps: int, encoding: Encoding) -> float:
+def evaluations(ansatz: Ansatz, reps: int, encoding: Encoding) -> float:
     """Return how many circuit evaluations per edge the lowering takes; infinite where it is not exact."""
     if isinstance(encoding, tuple):
         return 2 * ansatz.degree(encoding) + 1

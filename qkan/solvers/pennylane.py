@@ -18,7 +18,7 @@ from qkan.noise import Channel
 from qkan.readout import Readout, expectation
 from qkan.solvers.base import Encoding, Solver, Weight
 
-__all__ = ["Execute", "PennyLane", "apply", "executor", "require_pennylane", "rotations"]
+__all__ = ["Execute", "PennyLane", "apply", "executor", "open_device", "require_pennylane", "rotations"]
 
 Execute = Callable[[Tensor], Tensor]
 """From gate angles [rotations, circuits, wires] to <Z> [circuits, wires]."""
@@ -44,8 +44,8 @@ class PennyLane(Solver):
             rebuilt in the backward pass. None is 2^16, and 2^11 on ``default.mixed``, which is fastest there.
 
     Raises:
-        ValueError: for a number of shots or a chunk below 1.
-        TypeError: likewise for no integers.
+        ValueError: for a number of shots or a chunk below 1, or keywords that the solver sets itself.
+        TypeError: for arguments of the wrong type.
 
     Example:
         >>> from qkan import QKANLinear
@@ -62,6 +62,13 @@ class PennyLane(Solver):
     chunk: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.device, str | None):
+            raise TypeError(f"device must be the name of a PennyLane device, or None; got {self.device!r}")
+        if not isinstance(self.keywords, Mapping):
+            raise TypeError(f"keywords must be a mapping of arguments of the device; got {self.keywords!r}")
+        own = [name for name in ("wires", "shots") if name in self.keywords]
+        if own:
+            raise ValueError(f"keywords must not hold {own[0]!r}, which the solver sets; give shots= to the solver")
         object.__setattr__(self, "keywords", dict(self.keywords))
         if self.shots is not None:
             object.__setattr__(self, "shots", positive_integer("shots", self.shots))
@@ -110,7 +117,7 @@ class PennyLane(Solver):
 
     def _runner(self, circuit: tuple[Operation, ...], name: str) -> Callable[[Tensor, list[Tensor]], Tensor]:
         """Return what runs a chunk of circuits; results that were measured are kept in the list, not measured anew."""
-        device = require_pennylane().device(name, wires=1, **self.keywords)
+        device = open_device(name, 1, self.keywords)
         if self.shots is None and name in _BACKPROP:
             exact = executor(circuit, device, differentiable=True)
             return lambda angles, known: exact(angles)
@@ -285,6 +292,20 @@ def _checkpointed(function: Callable[..., Tensor], *arguments: Tensor | None) ->
         return function(*arguments)
     z: Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     return z
+
+
+def open_device(name: str, wires: int, keywords: Mapping[str, Any]) -> Any:
+    """Return a PennyLane device.
+
+    Raises:
+        ValueError: if PennyLane has none of this name.
+        ImportError: without PennyLane.
+    """
+    qml = require_pennylane()
+    try:
+        return qml.device(name, wires=wires, **keywords)
+    except qml.exceptions.DeviceError as error:
+        raise ValueError(f"device={name!r} cannot be opened ({error}); qml.about() lists those installed") from error
 
 
 def require_pennylane() -> Any:
