@@ -16,7 +16,7 @@ from qkan.ansatz import ArccosMap, Operation
 from qkan.bases.arguments import argument
 from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype
-from qkan.solvers.pennylane import apply
+from qkan.solvers.pennylane import apply, require_pennylane
 
 __all__ = ["openqasm", "quantum_function"]
 
@@ -137,7 +137,7 @@ def quantum_function(
         True
     """
     edge = _checked(layer, edge)
-    qml = _pennylane()
+    qml = require_pennylane("quantum_function")
     if not isinstance(noise, bool):
         raise TypeError(f"noise must be True or False; got {noise!r}; its strengths are those of the layer")
     edges, options = _edges(layer, edge), layer.options
@@ -332,11 +332,3 @@ def _mapped(numpy: Any, x: Any, arccos_map: ArccosMap | None) -> Any:
     outside = numpy.abs(x) >= 1  # not for NaN, which goes through arccos
     ends = math.pi / 2 * (1 - numpy.sign(x))
     return numpy.where(outside, ends, numpy.arccos(numpy.where(outside, 0.0, x)))
-
-
-def _pennylane() -> Any:
-    try:
-        import pennylane  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ImportError('quantum_function needs PennyLane: pip install "qkan-torch[pennylane]"') from error
-    return pennylane

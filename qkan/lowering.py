@@ -14,7 +14,7 @@ from qkan.ansatz import Ansatz
 from qkan.contraction import contract_linear
 from qkan.layers import activations
 from qkan.layers.linear import QKANLinear
-from qkan.precision import compute_dtype, in_autocast
+from qkan.precision import compute_dtype, in_autocast, widest_dtype
 from qkan.solvers.base import Encoding
 from qkan.solvers.fourier import Fourier, Series, coefficients, features
 
@@ -190,7 +190,7 @@ def lowered_layer(layer: QKANLinear, series: Series | None = None) -> LoweredLin
         device=theta.device,
         dtype=theta.dtype,
     )
-    dtype = torch.float32 if theta.device.type == "mps" else torch.float64
+    dtype = widest_dtype(theta.device)
     weight, bias = layer.encoding(dtype)
     if series is None:
         series = coefficients(options.circuit, theta.to(dtype), weight, bias)

@@ -5,12 +5,17 @@ import contextlib
 import torch
 from torch import Tensor
 
-__all__ = ["compute_dtype", "full_precision", "in_autocast"]
+__all__ = ["compute_dtype", "full_precision", "in_autocast", "widest_dtype"]
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of angles and trigonometry: float32 at least, since bfloat16 has 3 digits of a phase."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """Return float64 where the device has it, otherwise float32."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def in_autocast(tensor: Tensor) -> bool:

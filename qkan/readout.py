@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from qkan.precision import widest_dtype
+
 __all__ = ["Readout", "amplitude", "expectation", "named", "names", "safe_sqrt", "sample"]
 
 Readout = Callable[[Tensor, Tensor | None], Tensor]
@@ -53,7 +55,7 @@ def sample(z: Tensor, shots: int, generator: torch.Generator | None = None) -> T
     tensor([-1.,  1.])
     """
     # In float32 counts beyond 2^24 would be rounded.
-    exact = z.detach() if z.device.type == "mps" else z.detach().double()
+    exact = z.detach().to(widest_dtype(z.device))
     p0 = ((1 + exact) / 2).clamp(0, 1)
     zeros = torch.binomial(torch.full_like(p0, shots), p0, generator=generator)
     return z + ((2 * zeros / shots - 1).to(z) - z).detach()

@@ -14,8 +14,9 @@ from qkan.hardware.surrogate import Measured, Surrogate
 from qkan.layers.linear import QKANLinear
 from qkan.lowering import LoweredLinear, lowered_layer, replace_layers
 from qkan.noise import Noise
+from qkan.precision import widest_dtype
 from qkan.solvers.fourier import Series
-from qkan.solvers.pennylane import Execute, PennyLane, executor, open_device
+from qkan.solvers.pennylane import Execute, PennyLane, checked_keywords, executor, open_device, require_pennylane
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]
@@ -140,8 +141,7 @@ def _surrogate(
 
 def _lowered(layer: QKANLinear, series: Series) -> LoweredLinear:
     device = layer.theta.device
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    return lowered_layer(layer, Series(*(tensor.to(device, dtype) for tensor in series)))
+    return lowered_layer(layer, Series(*(tensor.to(device, widest_dtype(device)) for tensor in series)))
 
 
 def _facts(
@@ -176,9 +176,11 @@ def _open(
     noisy = [layer.ansatz.noise is not None for layer in layers]
     if device is None:
         device = "default.mixed" if any(noisy) else "default.qubit"
-    qml = _pennylane()
+    qml = require_pennylane("measuring")
     if isinstance(device, str):
-        device = open_device(device, packing.wires, _keywords(keywords))
+        own = {"wires": "give max_wires=", "shots": "give shots="}
+        given = {} if keywords is None else checked_keywords(keywords, own)
+        device = open_device(device, packing.wires, given)
     elif keywords is not None:
         raise TypeError("keywords are for a device given by its name; build the device with them, or give its name")
     elif isinstance(device, qml.devices.LegacyDevice):
@@ -187,18 +189,6 @@ def _open(
         raise TypeError(f"device must be the name of a PennyLane device, or a device; got {device!r}")
     _check_device(device, layers, packing, shots)
     return device
-
-
-def _keywords(keywords: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not isinstance(keywords, Mapping | None):
-        raise TypeError(f"keywords must be a mapping of arguments of the device; got {keywords!r}")
-    given = dict(keywords or {})
-    for name, instead in (("wires", "max_wires"), ("shots", "shots")):
-        if name in given:
-            raise ValueError(
-                f"keywords must not hold {name!r}, which measure itself sets; got {given[name]!r}: give {instead}="
-            )
-    return given
 
 
 def _check_device(device: Any, layers: Sequence[LayerSettings], packing: Packing, shots: int | None) -> None:
@@ -218,11 +208,3 @@ def _bar(jobs: int, progress: bool) -> "tqdm[Any]":
     from tqdm import tqdm
 
     return tqdm(total=jobs, unit="job", disable=not progress)
-
-
-def _pennylane() -> Any:
-    try:
-        import pennylane  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ImportError('measuring needs PennyLane: pip install "qkan-torch[pennylane]"') from error
-    return pennylane

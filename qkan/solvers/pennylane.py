@@ -18,7 +18,16 @@ from qkan.noise import Channel
 from qkan.readout import Readout, expectation
 from qkan.solvers.base import Encoding, Solver, Weight
 
-__all__ = ["Execute", "PennyLane", "apply", "executor", "open_device", "require_pennylane", "rotations"]
+__all__ = [
+    "Execute",
+    "PennyLane",
+    "apply",
+    "checked_keywords",
+    "executor",
+    "open_device",
+    "require_pennylane",
+    "rotations",
+]
 
 Execute = Callable[[Tensor], Tensor]
 """From gate angles [rotations, circuits, wires] to <Z> [circuits, wires]."""
@@ -64,12 +73,8 @@ class PennyLane(Solver):
     def __post_init__(self) -> None:
         if not isinstance(self.device, str | None):
             raise TypeError(f"device must be the name of a PennyLane device, or None; got {self.device!r}")
-        if not isinstance(self.keywords, Mapping):
-            raise TypeError(f"keywords must be a mapping of arguments of the device; got {self.keywords!r}")
-        own = [name for name in ("wires", "shots") if name in self.keywords]
-        if own:
-            raise ValueError(f"keywords must not hold {own[0]!r}, which the solver sets; give shots= to the solver")
-        object.__setattr__(self, "keywords", dict(self.keywords))
+        own = {"wires": "an edge is one wire, leave it out", "shots": "give shots= to the solver"}
+        object.__setattr__(self, "keywords", checked_keywords(self.keywords, own))
         if self.shots is not None:
             object.__setattr__(self, "shots", positive_integer("shots", self.shots))
         if self.chunk is not None:
@@ -308,8 +313,30 @@ def open_device(name: str, wires: int, keywords: Mapping[str, Any]) -> Any:
         raise ValueError(f"device={name!r} cannot be opened ({error}); qml.about() lists those installed") from error
 
 
-def require_pennylane() -> Any:
+def checked_keywords(keywords: Mapping[str, Any], instead: Mapping[str, str]) -> dict[str, Any]:
+    """Return a copy of the keywords of a device, without those that the caller sets.
+
+    Args:
+        keywords: arguments of `qml.device`.
+        instead: what to do about each of those that must not be there.
+
+    Raises:
+        TypeError: if it is no mapping.
+        ValueError: for a keyword that must not be there.
+    """
+    if not isinstance(keywords, Mapping):
+        raise TypeError(f"keywords must be a mapping of arguments of the device; got {keywords!r}")
+    for name, remedy in instead.items():
+        if name in keywords:
+            raise ValueError(f"keywords must not hold {name!r}, which is set already; got {keywords[name]!r}: {remedy}")
+    return dict(keywords)
+
+
+def require_pennylane(what: str = 'solver="pennylane"') -> Any:
     """Return the module `pennylane`.
+
+    Args:
+        what: needs it, as the error says.
 
     Raises:
         ImportError: it is missing, with the line that installs it.
@@ -317,5 +344,5 @@ def require_pennylane() -> Any:
     try:
         import pennylane  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ImportError('solver="pennylane" needs PennyLane: pip install "qkan-torch[pennylane]"') from error
+        raise ImportError(f'{what} needs PennyLane: pip install "qkan-torch[pennylane]"') from error
     return pennylane
