@@ -5,7 +5,18 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["check_input", "positive_integer"]
+__all__ = ["check_floating", "check_input", "positive_integer"]
+
+
+def check_floating(x: Any) -> None:
+    """Raise unless x is a floating-point tensor.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a floating-point tensor; got {kind}; convert it with x.float()")
 
 
 def check_input(x: Any, in_features: int) -> None:
@@ -15,9 +26,7 @@ def check_input(x: Any, in_features: int) -> None:
         TypeError: if it is no floating-point tensor.
         ValueError: if its last dimension is another.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"x must be a floating-point tensor; got {kind}; convert it with x.float()")
+    check_floating(x)
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise ValueError(f"x must be [*batch, {in_features}], with in_features as its last size; got {tuple(x.shape)}")
 

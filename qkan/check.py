@@ -1,10 +1,8 @@
 """`qkan check`: is a model what a quantum computer computes? Against PennyLane, another model, or golden values."""
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +10,7 @@ from torch import nn
 from qkan import _arguments
 from qkan.checkpoint import load
 from qkan.crosscheck import Deviation, Row, compare, cross_check, exact, worst_edge
-from qkan.files import replace_atomically
+from qkan.files import write_json
 from qkan.golden import Golden, derivatives, golden_model, read_golden
 from qkan.layers.linear import QKANLinear
 from qkan.models.stack import QKAN
@@ -74,12 +72,14 @@ def run(options: argparse.Namespace) -> int:
         settings = {"samples": options.samples or 100, "generator": generator, "tolerance": options.tolerance}
         rows = list(cross_check(model, reference=reference, **settings))
         print(table(rows))
-        _write(options.json, [row.to_dict() for row in rows])
+        if options.json is not None:
+            write_json(options.json, [row.to_dict() for row in rows])
         return _verdict([part for row in rows for part in row.deviations()], "PennyLane")
     _refuse(options, ("device", "shots"), "--against asks no PennyLane device")
     found = _against(model, options, generator)
     print("\n".join(map(str, found)))
-    _write(options.json, [deviation._asdict() | {"passed": deviation.passed} for deviation in found])
+    if options.json is not None:
+        write_json(options.json, [deviation._asdict() | {"passed": deviation.passed} for deviation in found])
     return _verdict(found, options.against)
 
 
@@ -172,9 +172,3 @@ def _golden(model: nn.Module, cases: Mapping[str, Golden], tolerance: float) -> 
         values = derivatives(exact(layer.double()), golden.arrays["x"])
         found += [worst_edge(f"{name} ({key})", array - golden.arrays[key], tolerance) for key, array in values.items()]
     return found
-
-
-def _write(path: Path | None, rows: list[dict[str, Any]]) -> None:
-    if path is not None:
-        with replace_atomically(path) as file:
-            file.write((json.dumps(rows, indent=1) + "\n").encode())

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -223,10 +223,7 @@ def exact(layer: Layer) -> Layer:
     solver = layer.solver
     if layer.options.shots is None and not (isinstance(solver, PennyLane) and solver.shots is not None):
         return layer
-    view = copy.copy(layer)  # shares the parameters
-    view.options = replace(layer.options, solver="auto", shots=None)
-    view.solver = view.options.choose_solver()
-    return view
+    return layer.with_options(solver="auto", shots=None)
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, QKANLinear]]:

@@ -1,12 +1,13 @@
 """Files that are either whole or not there."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["replace_atomically"]
+__all__ = ["replace_atomically", "write_json"]
 
 
 @contextmanager
@@ -37,3 +38,13 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write plain values as indented JSON, atomically.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+    with replace_atomically(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())

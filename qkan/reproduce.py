@@ -1,7 +1,6 @@
 """`qkan reproduce`: train the networks of the HQKAN study on real images, and write down what came out."""
 
 import argparse
-import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +16,7 @@ from qkan.check import table
 from qkan.checkpoint import save
 from qkan.crosscheck import cross_check
 from qkan.data.images import DATA_SETS, load_images
-from qkan.files import replace_atomically
+from qkan.files import replace_atomically, write_json
 from qkan.models.study import MODELS, QUANTUM, StudyNetwork
 from qkan.training import History, fit, top_k
 
@@ -107,19 +106,14 @@ def run(options: argparse.Namespace) -> int:
         settings=settings,
     )
     results = _results(model, settings | {"epochs": options.epochs}, history)
-    _write(out / "results.json", results)
+    write_json(out / "results.json", results)
     told = ""
     if options.model in QUANTUM:
         results["check"], told = _check(model.get_submodule("head.core"), options.seed)
-        _write(out / "results.json", results)
+        write_json(out / "results.json", results)
     print(_table(results) + told)
     print(f"written: {out / 'results.json'}{_save(model, out)}{_draw(history, out)}")
     return int(results.get("check", {}).get("passed") is False)
-
-
-def _write(path: Path, results: dict[str, Any]) -> None:
-    with replace_atomically(path) as file:
-        file.write((json.dumps(results, indent=1) + "\n").encode())
 
 
 def _check(core: nn.Module, seed: int) -> tuple[dict[str, Any], str]:

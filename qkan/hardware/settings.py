@@ -1,8 +1,7 @@
 """What a device has to run: for every edge of a layer, the angles of its gates at every node."""
 
-import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -137,7 +136,8 @@ def find_layers(model: nn.Module, noise: Noise | None) -> list[LayerSettings]:
             "already: give the model that it was made from"
         )
     _check_readouts(found)
-    return [LayerSettings(path, _with_noise(layer, noise)) for path, layer in found]
+    exact = {"solver": "auto", "shots": None}
+    return [LayerSettings(path, layer.with_options(noise=noise, **exact)) for path, layer in found]
 
 
 def _double(tensor: Tensor) -> Tensor:
@@ -152,9 +152,3 @@ def _check_readouts(layers: Iterable[tuple[str, QKANLinear]]) -> None:
                 f"layer {path or type(layer).__name__} has readout={readout!r}, whose square root of a measured mean "
                 "is biased; train and measure a model with readout='expectation'"
             )
-
-
-def _with_noise(layer: QKANLinear, noise: Noise | None) -> QKANLinear:
-    view = copy.copy(layer)  # shares the parameters
-    view.options = replace(layer.options, noise=noise, solver="auto", shots=None)
-    return view

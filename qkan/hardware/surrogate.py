@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from qkan._checks import positive_integer
+from qkan._checks import check_floating, positive_integer
 from qkan.contraction import contract_linear
 from qkan.lowering import LoweredLinear
 from qkan.models.stack import QKAN
@@ -149,7 +149,9 @@ class Surrogate:
             ValueError: for an unknown method, an analytic one of more than one layer, or less than 2 repeats.
             TypeError: if x is no floating-point tensor.
         """
-        _check(x, method)
+        check_floating(x)
+        if method not in ("auto", "analytic", "bootstrap"):
+            raise ValueError(f"method must be 'auto', 'analytic' or 'bootstrap'; got {method!r}")
         single = _single(self.model)
         if method == "analytic" and single is None:
             raise ValueError(
@@ -190,14 +192,6 @@ class Surrogate:
             layer.get_parameter("constant").copy_(series.constant * gain)
             table = series.coefficients * gain.unsqueeze(-1)
             layer.get_parameter("coefficients")[..., : table.shape[-1]].copy_(table)  # behind it, the base branch
-
-
-def _check(x: Tensor, method: str) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"x must be a floating-point tensor; got {kind}; convert it with x.float()")
-    if method not in ("auto", "analytic", "bootstrap"):
-        raise ValueError(f"method must be 'auto', 'analytic' or 'bootstrap'; got {method!r}")
 
 
 def _single(model: nn.Module) -> LoweredLinear | None:

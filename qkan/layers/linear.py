@@ -1,6 +1,8 @@
 """`QKANLinear`: a linear layer whose every edge is a quantum circuit."""
 
+import copy
 import math
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -176,6 +178,13 @@ class QKANLinear(nn.Module):
     @property
     def _sampled(self) -> bool:
         return self.options.shots is not None and not self.solver.samples
+
+    def with_options(self, **changes: Any) -> "QKANLinear":
+        """Return a view of this layer that shares its parameters; the options that change must need no others."""
+        view = copy.copy(self)
+        view.options = replace(self.options, **changes)
+        view.solver = view.options.choose_solver()
+        return view
 
     @property
     def param_size(self) -> int:
