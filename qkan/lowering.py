@@ -16,7 +16,8 @@ from qkan.layers import activations
 from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype, in_autocast, widest_dtype
 from qkan.solvers.base import Encoding
-from qkan.solvers.fourier import Fourier, Series, coefficients, features
+from qkan.solvers.fourier import Fourier, coefficients, features
+from qkan.solvers.nodes import Series
 
 __all__ = ["LoweredLinear", "lower", "lowered_layer", "replace_layers"]
 

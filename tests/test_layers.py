@@ -161,5 +161,5 @@ def test_little_is_saved_for_backward():
     x = torch.randn(256, 64, generator=generator()).requires_grad_()
     used = saved_for_backward(QKANLinear(64, 64), x)
     assert 0 < used < 6 * 2**20
-    # The Bloch solver keeps [batch, out, in]: the count sees it.
-    assert saved_for_backward(QKANLinear(64, 64, solver="bloch"), x) > 6 * 2**20
+    # The statevector solver keeps [batch, out, in]: the count sees it.
+    assert saved_for_backward(QKANLinear(64, 64, solver="statevector"), x) > 6 * 2**20

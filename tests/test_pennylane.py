@@ -230,7 +230,7 @@ def kept(solver, batch):
 def test_the_graph_keeps_inputs_and_no_states():
     edges = 160 * 6 * 8 * 8  # bytes of one number per edge of a batch
     assert kept(PennyLane(chunk=192), 160) < edges
-    assert kept("bloch", 160) > 8 * edges  # which keeps one or more per gate
+    assert kept("statevector", 160) > 8 * edges  # which keeps one or more per gate
     assert kept(PennyLane(chunk=192, shots=2), 160) < 3 * edges
 
 

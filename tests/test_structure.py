@@ -12,7 +12,7 @@ PACKAGE = Path(__import__("qkan").__file__).parent
 # The arrows of the design, low to high: a part may import parts of lower levels, and its own part. A part is the first
 # component of a module's name below the package (`qkan.solvers.fourier` is in `solvers`).
 LEVELS = [
-    {"_arguments", "_cached", "_checks", "_neighbours", "files", "history", "precision"},
+    {"_arguments", "_cached", "_checks", "_derived", "_neighbours", "files", "history", "precision"},
     {"noise", "readout"},
     {"ansatz"},
     {"bases"},
@@ -22,7 +22,7 @@ LEVELS = [
     {"models"},
     {"data", "plot"},
     {"lowering", "export"},
-    {"checkpoint", "interop", "surgery", "attribution", "symbolic", "hardware", "report", "resume"},
+    {"checkpoint", "interop", "surgery", "attribution", "symbolic", "hardware", "parallel", "report", "resume"},
     {"crosscheck", "golden"},
     {"training"},
     {"check"},

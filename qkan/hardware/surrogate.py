@@ -15,7 +15,8 @@ from qkan.models.stack import QKAN
 from qkan.precision import compute_dtype, full_precision
 from qkan.readout import sample
 from qkan.solvers.base import Weight
-from qkan.solvers.fourier import Series, features, interpolate
+from qkan.solvers.fourier import features
+from qkan.solvers.nodes import Series, interpolate
 
 __all__ = ["Measured", "Surrogate"]
 

@@ -6,32 +6,30 @@ approximation). Weights shared by the outputs of a layer need no integers: <Z> i
 the angle t_r of every upload, so that 3^R samples give the coefficients of the 3^R products.
 """
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from qkan._cached import cached
+from qkan._derived import Rule, Tensors, apply
 from qkan.ansatz import Ansatz, Operation
 from qkan.bases import fourier as basis
 from qkan.bases.arguments import argument
-from qkan.bases.fourier import Pair
 from qkan.contraction import contract_linear
+from qkan.noise import Affine
 from qkan.precision import full_precision
-from qkan.readout import Readout, expectation
+from qkan.readout import Readout, amplitude, expectation
+from qkan.solvers import rotations
 from qkan.solvers.base import Encoding, Solver, Weight
-from qkan.solvers.rotations import node_expectations
+from qkan.solvers.nodes import Nodes, Series, constants
+from qkan.solvers.plan import Plan, plan
+from qkan.solvers.pointwise import amplitude_layer
+from qkan.solvers.recursion import gradient, table
+from qkan.solvers.unrolled import few, unrolled_table
 
-__all__ = ["Fourier", "Series", "coefficients", "features", "interpolate", "nodes"]
-
-
-class Series(NamedTuple):
-    """Edges as linear functions of features: z = constant + Σ_f coefficients_f features_f."""
-
-    constant: Tensor  # [out, in]
-    coefficients: Tensor  # [out, in, functions]
+__all__ = ["Fourier", "coefficients", "features"]
 
 
 class Fourier(Solver):
@@ -76,11 +74,13 @@ class Fourier(Solver):
         readout: Readout = expectation,
     ) -> Tensor:
         """Return the layer as one product of features [*batch, in, functions]; [batch, out, in] never exists."""
-        if readout is not expectation:
+        if readout not in (expectation, amplitude):
             return super().layer(ansatz, x, theta, weight, bias, gain, readout)
         with full_precision(x):
             series = coefficients(ansatz, theta, weight, bias)
             columns = features(ansatz, x, weight, bias)
+            if readout is amplitude:
+                return amplitude_layer(columns, series.coefficients, series.constant, gain)
             scaled = series.coefficients * gain.unsqueeze(-1)
             constant = (series.constant * gain).sum(-1)
         return contract_linear(columns, scaled, constant)
@@ -111,20 +111,46 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
     Raises:
         ValueError: for weights per edge.
     """
-    if isinstance(weight, Tensor):
-        if weight.dim() != 2:
-            raise ValueError(f"weight must be integers or [in, uploads] for the lowering; got {tuple(weight.shape)}")
-        uploads = weight.shape[-1]
-        cos, sin, transform = _product_nodes(uploads, theta)
-    else:
-        uploads = len(weight)
-        cos, sin, transform = _fourier_nodes(ansatz, weight, theta)
-    circuit = ansatz.circuit(uploads // ansatz.uploads(1))
+    if isinstance(weight, Tensor) and weight.dim() != 2:
+        raise ValueError(f"weight must be integers or [in, uploads] for the lowering; got {tuple(weight.shape)}")
+    where = Nodes.of(ansatz, weight)
+    circuit = ansatz.circuit(where.uploads // ansatz.uploads(1))
     if bias is not None and not isinstance(weight, Tensor):
         circuit = _with_biases(circuit, theta.shape[-1])
-        theta = torch.cat([theta, bias.expand(*theta.shape[:-1], uploads)], dim=-1)
-    z = node_expectations(circuit, theta, cos, sin)  # [nodes, out, in]
-    return interpolate(z, transform)
+        theta = torch.cat([theta, bias.expand(*theta.shape[:-1], where.uploads)], dim=-1)
+    circuit, rest = rotations.shortened(circuit)
+    table = apply(_rule(circuit, where, theta.shape[-1]), theta)
+    if rest != Affine(1, 1, 1, 0):
+        constant = table[0] * rest.z + rest.shift
+        return Series(constant, table[1:].permute(1, 2, 0) * rest.z)
+    return Series(table[0], table[1:].permute(1, 2, 0))
+
+
+def _rule(circuit: tuple[Operation, ...], where: Nodes, angles: int) -> Rule:
+    """Return how the table of constant and coefficients [1 + functions, out, in] comes from theta."""
+    plain = partial(rotations.plain_table, circuit, where)
+    if any(op.source == "channel" for op in circuit):
+        return Rule(plain, partial(rotations.table, circuit, where), partial(_pull_rotations, circuit, where))
+    recursion = plan(circuit, where.weights, angles)
+    compiled = partial(unrolled_table, recursion, where) if few(recursion) else plain
+    return Rule(plain, partial(_run, recursion, where), partial(_pull, recursion, where), compiled)
+
+
+def _run(recursion: Plan, where: Nodes, theta: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+    return table(recursion, constants(where, recursion, theta.dtype, theta.device), theta)
+
+
+def _pull(
+    recursion: Plan, where: Nodes, tensors: Tensors, kept: Tensors, upstream: Tensor, _needed: object
+) -> tuple[Tensor]:
+    (theta,) = tensors
+    return (gradient(recursion, constants(where, recursion, theta.dtype, theta.device), theta, kept[0], upstream),)
+
+
+def _pull_rotations(
+    circuit: tuple[Operation, ...], where: Nodes, tensors: Tensors, kept: Tensors, upstream: Tensor, _needed: object
+) -> tuple[Tensor]:
+    return (rotations.gradient(circuit, where, tensors[0], kept, upstream),)
 
 
 @cached
@@ -136,89 +162,6 @@ def _with_biases(circuit: tuple[Operation, ...], angles: int) -> tuple[Operation
         if op.source == "encoding":
             operations.append(Operation(op.name, "trainable", angles + op.position))
     return tuple(operations)
-
-
-def nodes(ansatz: Ansatz, weight: Weight, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where an edge has to be known to be known everywhere, and what makes a `Series` of its values there.
-
-    The nodes of integer weights are u_j = 2πj/N, where the r-th upload turns by w_r u_j (biases are to be added);
-    tensor weights need the 3^R grid {0, 2π/3, 4π/3}^R of the angles themselves (the features hold weights and biases).
-
-    Args:
-        ansatz: the circuit.
-        weight: integers, one per upload, or a tensor whose last dimension are the uploads.
-        like: gives dtype and device.
-
-    Returns:
-        angles [uploads, nodes] of the uploads, radians, and the transform [nodes, 1 + functions] for `interpolate`.
-
-    Example:
-        >>> from qkan.ansatz import PZ
-        >>> angles, transform = nodes(PZ, (1, 3), torch.zeros(()))
-        >>> angles.shape, transform.shape
-        (torch.Size([2, 9]), torch.Size([9, 9]))
-    """
-    if isinstance(weight, Tensor):
-        third = 2 * math.pi / 3
-        uploads = weight.shape[-1]
-        return _grid(like.new_tensor([0.0, third, 2 * third]), uploads), _product_transform(uploads, like)
-    angles, transform = _fourier_angles(ansatz, weight, like)
-    return angles.mT, transform
-
-
-def interpolate(z: Tensor, transform: Tensor) -> Series:
-    """Return the series of edges with values z [nodes, out, in]; the transform [nodes, 1 + functions] as in `nodes`."""
-    table = torch.einsum("noi,nf->foi", z, transform)
-    return Series(table[0], table[1:].permute(1, 2, 0))
-
-
-def _fourier_nodes(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cos and sin [uploads, N, 1, 1] of each upload at the N nodes, and the transform [N, 1 + 2K]."""
-    angles, transform = _fourier_angles(ansatz, weights, like)
-    return angles.cos().mT[..., None, None], angles.sin().mT[..., None, None], transform
-
-
-def _fourier_angles(ansatz: Ansatz, weights: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the angles [N, uploads] at the N nodes, and the transform [N, 1 + 2K]."""
-    harmonics = ansatz.harmonics(weights)
-    count = 2 * max(harmonics, default=0) + 1
-    index = torch.arange(count, device=like.device)
-
-    def turn(multiples: tuple[int, ...]) -> Tensor:
-        # k j mod N in integers, centred: the angle is exact and at most π before it is rounded.
-        k = torch.tensor(multiples, dtype=torch.int64, device=like.device)
-        step = torch.remainder(index.unsqueeze(-1) * k + count // 2, count) - count // 2
-        return step.to(like.dtype) * (2 * math.pi / count)  # [N, multiples]
-
-    angles = turn(harmonics)
-    transform = torch.cat([angles.new_ones(count, 1), 2 * angles.cos(), 2 * angles.sin()], -1) / count
-    return turn(weights), transform
-
-
-def _product_nodes(uploads: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return cos and sin [R, 3^R, 1, 1] of the uploads on the grid {0, 2π/3, 4π/3}^R, and the transform [3^R, 3^R]."""
-    cos, sin = (_grid(values, uploads)[..., None, None] for values in _thirds(like))
-    return cos, sin, _product_transform(uploads, like)
-
-
-def _product_transform(uploads: int, like: Tensor) -> Tensor:
-    cos, sin = _thirds(like)
-    one = torch.stack([torch.ones_like(cos), 2 * cos, 2 * sin], -1) / 3  # [3 nodes, 3 functions]
-    transform = like.new_ones(1, 1)
-    for _ in range(uploads):
-        transform = torch.kron(transform, one)
-    return transform
-
-
-def _thirds(like: Tensor) -> Pair:
-    """Return cos and sin [3] of 0, 2π/3, 4π/3, without rounding these angles."""
-    return like.new_tensor([1.0, -0.5, -0.5]), like.new_tensor([0.0, 0.75**0.5, -(0.75**0.5)])
-
-
-def _grid(values: Tensor, uploads: int) -> Tensor:
-    """Return three values [3] of each upload on the grid of all, [uploads, 3^uploads], the last upload fastest."""
-    shapes = [(3**r, 3, 3 ** (uploads - r - 1)) for r in range(uploads)]
-    return torch.stack([values.view(1, 3, 1).expand(shape).reshape(-1) for shape in shapes])
 
 
 def _products(u: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,0 +1,232 @@
+"""What a circuit without channels does to the amplitudes of the state, as polynomials of the input.
+
+In a frame in which all uploads turn about Z, an upload by t multiplies β, of the state (α, β), by e^{it} (times a
+global phase, which no observable sees): it only renames the powers of e^{iu}. So α and β are polynomials whose
+coefficients change in the trainable gates alone. Fixed gates only change the frame.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from qkan._cached import cached
+from qkan.ansatz import Operation
+
+__all__ = ["Plan", "Turn", "plan"]
+
+Frame = tuple[tuple[int, int, int], ...]  # v in the frame = matrix v of the circuit, a signed permutation
+Power = tuple[int, ...]  # of e^{iu}; or of every e^{i t_r}, 0 or 1
+Powers = tuple[Power, ...]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A trainable gate. About Z it multiplies β by a phase; about X or Y it mixes both, and their rows are aligned.
+
+    Attributes:
+        axis: ``"X"``, ``"Y"`` or ``"Z"``.
+        angle: which angle.
+        rows: of both amplitudes behind it.
+        alpha: where the rows that α had are among them.
+        beta: where those of β are.
+    """
+
+    axis: str
+    angle: int
+    rows: int
+    alpha: int
+    beta: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recursion of a circuit.
+
+    Attributes:
+        start: α and β of the initial state.
+        turns: the trainable gates that <Z> feels, in order.
+        scales: of every angle: the sign of its gate in the frame, halved about X and Y (a state turns by half the
+            angle), 0 where <Z> does not feel it.
+        quarters: how many angles of π/2, which change the frame, follow those of the circuit.
+        powers: of e^{iu}, one per row of β at the end.
+        sign: <Z> = sign (1 - 2 |β|²).
+    """
+
+    start: tuple[complex, complex]
+    turns: tuple[Turn, ...]
+    scales: tuple[float, ...]
+    quarters: int
+    powers: Powers
+    sign: int
+
+
+@cached
+def plan(circuit: tuple[Operation, ...], weights: tuple[int, ...] | None, angles: int) -> Plan:
+    """Return the recursion of a circuit with the fewest operations.
+
+    Args:
+        circuit: the unrolled circuit, without channels.
+        weights: integers, one per upload, for powers of e^{iu}; None for powers of every e^{i t_r}.
+        angles: how many angles it has.
+    """
+    uploads = sum(op.source == "encoding" for op in circuit)
+    steps = _multiples(weights) if weights is not None else _bits(uploads)
+    felt = _felt(_felt(circuit)[::-1])[::-1]
+    return min((_follow(felt, frame, steps, angles) for frame in _frames()), key=_cost)
+
+
+def _felt(circuit: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """Return the circuit without the first rotations about the axis along which the state |0> still points.
+
+    Read backwards, that is without the last rotations, which the observable Z does not feel.
+    """
+    axis, kept = (0, 0, 1), list(circuit)
+    for op in circuit:
+        if op.source == "fixed":
+            axis = tuple(sum(a * b for a, b in zip(row, axis, strict=True)) for row in _FIXED[op.name])  # type: ignore[assignment]
+        elif axis["XYZ".index(op.name[1])]:
+            kept.remove(op)  # the first one like it
+        else:
+            break
+    return tuple(kept)
+
+
+def _cost(one: Plan) -> tuple[int, ...]:
+    """Return what makes a frame dear: turns of its own, turns about X, which take more operations; minus signs last."""
+    axes = [turn.axis for turn in one.turns]
+    return one.quarters, axes.count("X"), sum(scale < 0 for scale in one.scales)
+
+
+def _follow(circuit: tuple[Operation, ...], frame: Frame, steps: Powers, angles: int) -> Plan:
+    try:
+        return _Builder(frame, steps, angles, _sparse).follow(circuit)
+    except _Scattered:
+        return _Builder(frame, steps, angles, _dense).follow(circuit)
+
+
+def _multiples(weights: tuple[int, ...]) -> Powers:
+    return tuple((w,) for w in weights)
+
+
+def _bits(uploads: int) -> Powers:
+    return tuple(tuple(int(r == s) for s in range(uploads)) for r in range(uploads))
+
+
+def _frames() -> Iterator[Frame]:
+    """Yield the 24 rotations that map axes to axes."""
+    for order in itertools.permutations(range(3)):
+        odd = sum(a > b for a, b in itertools.combinations(order, 2)) % 2
+        for signs in itertools.product((1, -1), repeat=3):
+            if (signs[0] * signs[1] * signs[2] == -1) == bool(odd):
+                yield tuple(tuple(signs[i] * (order[i] == j) for j in range(3)) for i in range(3))  # type: ignore[misc]
+
+
+_FIXED: dict[str, Frame] = {
+    "H": ((0, 0, 1), (0, -1, 0), (1, 0, 0)),
+    "X": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "Y": ((-1, 0, 0), (0, 1, 0), (0, 0, -1)),
+    "Z": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
+}
+# Turns by π/2: about Y, which takes X to -Z, and about X, which takes Y to Z.
+_QUARTER: dict[str, Frame] = {"Y": ((0, 0, 1), (0, 1, 0), (-1, 0, 0)), "X": ((1, 0, 0), (0, 0, -1), (0, 1, 0))}
+_HALF = 0.5**0.5
+_STATES: dict[tuple[str, int], tuple[complex, complex]] = {
+    ("X", 1): (_HALF, _HALF),
+    ("X", -1): (_HALF, -_HALF),
+    ("Y", 1): (_HALF, _HALF * 1j),
+    ("Y", -1): (_HALF, -_HALF * 1j),
+    ("Z", 1): (1, 0),
+    ("Z", -1): (0, 1),
+}
+
+
+Align = Callable[[Powers, Powers], tuple[Powers, int, int]]
+
+
+class _Scattered(Exception):
+    """The powers of α or β are no slice of those of both."""
+
+
+class _Builder:
+    """Follows a circuit gate by gate, in a frame."""
+
+    def __init__(self, frame: Frame, steps: Powers, angles: int, align: Align) -> None:
+        self.frame, self.steps, self.angles, self.align = frame, steps, angles, align
+        self.quarters = 0
+        self.scales = [0.0] * angles
+        self.turns: list[Turn] = []
+        self.start = _STATES[self._image("Z")]
+        zero = (0,) * (len(steps[0]) if steps else 1)
+        self.powers: tuple[Powers, Powers] = (zero,), (zero,)  # of α and of β
+
+    def follow(self, circuit: tuple[Operation, ...]) -> Plan:
+        for op in circuit:
+            if op.source == "fixed":
+                self.frame = _product(self.frame, _FIXED[op.name])  # each is its own inverse
+            elif op.source == "trainable":
+                self._turn(op)
+            else:
+                self._upload(op)
+        sign = self._face_z("Z")
+        return Plan(self.start, tuple(self.turns), tuple(self.scales), self.quarters, self.powers[1], sign)
+
+    def _turn(self, op: Operation) -> None:
+        axis, sign = self._image(op.name[1])
+        if axis == "Z":
+            self.scales[op.position] = float(sign)
+            self.turns.append(Turn(axis, op.position, len(self.powers[1]), 0, 0))
+        else:
+            self.scales[op.position] = sign / 2
+            self._mix(axis, op.position)
+
+    def _mix(self, axis: str, angle: int) -> None:
+        together, alpha, beta = self.align(*self.powers)
+        self.turns.append(Turn(axis, angle, len(together), alpha, beta))
+        self.powers = together, together
+
+    def _upload(self, op: Operation) -> None:
+        sign = self._face_z(op.name[1])
+        step = tuple(sign * power for power in self.steps[op.position])
+        # A negative one as a phase of α instead of β: powers stay at 0 and above.
+        which = int(min(step) >= 0)
+        powers = list(self.powers)
+        powers[which] = tuple(tuple(p + abs(s) for p, s in zip(power, step, strict=True)) for power in powers[which])
+        self.powers = powers[0], powers[1]
+
+    def _face_z(self, name: str) -> int:
+        """Change the frame so that this axis of the circuit is ±Z, and return the sign."""
+        axis, _ = self._image(name)
+        if axis != "Z":
+            about = "Y" if axis == "X" else "X"
+            self.frame = _product(_QUARTER[about], self.frame)
+            self._mix(about, self.angles + self.quarters)
+            self.scales.append(0.5)
+            self.quarters += 1
+        return self._image(name)[1]
+
+    def _image(self, axis: str) -> tuple[str, int]:
+        """Return the axis and the sign that an axis of the circuit has in the frame."""
+        column = "XYZ".index(axis)
+        row = next(i for i in range(3) if self.frame[i][column])
+        return "XYZ"[row], self.frame[row][column]
+
+
+def _product(a: Frame, b: Frame) -> Frame:
+    return tuple(tuple(sum(a[i][k] * b[k][j] for k in range(3)) for j in range(3)) for i in range(3))  # type: ignore[misc]
+
+
+def _sparse(alpha: Powers, beta: Powers) -> tuple[Powers, int, int]:
+    """Return powers that hold those of both as slices, and where these slices begin."""
+    for first, second, swapped in ((alpha, beta, False), (beta, alpha, True)):
+        new = tuple(power for power in second if power not in first)
+        together = first + new
+        begin = len(together) - len(second)
+        if together[begin:] == second:
+            return (together, begin, 0) if swapped else (together, 0, begin)
+    raise _Scattered
+
+
+def _dense(alpha: Powers, beta: Powers) -> tuple[Powers, int, int]:
+    """Return all powers from the lowest to the highest of two ranges, and where these begin."""
+    low, high = min(alpha[0][0], beta[0][0]), max(alpha[-1][0], beta[-1][0])
+    return tuple((power,) for power in range(low, high + 1)), alpha[0][0] - low, beta[0][0] - low
