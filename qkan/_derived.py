@@ -1,5 +1,6 @@
 """Functions whose first derivative is derived by hand, and all others from a plain version of the same function."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,14 @@ class Rule:
         run: the same, any way that is fast: tensors -> (result, what `pull` wants to have kept).
         pull: (tensors, what was kept, gradient of the result, which are needed) -> gradients of the tensors; what is
             not needed may be anything.
+        keeps_result: whether `pull` wants to have the result kept too, before all else.
         compiled: tensors -> result, for the compiler, which derives and fuses a backward; None for `plain`.
     """
 
     plain: Callable[..., Tensor]
     run: Callable[..., tuple[Tensor, Tensors]]
     pull: Callable[[Tensors, Tensors, Tensor, tuple[bool, ...]], Tensors]
+    keeps_result: bool = False
     compiled: Callable[..., Tensor] | None = None
 
     def gradients(self, gradient: Tensor, *tensors: Tensor) -> Tensors:
@@ -60,7 +63,7 @@ class _Value(torch.autograd.Function):
         ctx.count, ctx.kept = len(tensors), len(output) - 1
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.save_for_backward(*tensors, *output[0 if ctx.rule.keeps_result else 1 :])
         ctx.save_for_forward(*tensors)
 
     @staticmethod
@@ -145,3 +148,8 @@ def _push(function: Callable[..., Any], at: Tensors, tangents: Tensors) -> Any:
     value, pull = torch.func.vjp(function, *at)[:2]
     zeros = torch.zeros_like(value) if isinstance(value, Tensor) else tuple(map(torch.zeros_like, value))
     return torch.func.vjp(pull, zeros)[1](tangents)[0]
+
+
+# `Function.apply` asks for the signature at every call, which takes longer than a small layer's product.
+for _function in (_Value, _Gradients):
+    setattr(_function.forward, "__signature__", inspect.signature(_function.forward))  # noqa: B010

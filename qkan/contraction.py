@@ -17,5 +17,7 @@ def contract_linear(features: Tensor, coefficients: Tensor, bias: Tensor | None 
     Returns:
         [*batch, out].
     """
-    # Bases hand over transposed views: flattened functions first, they are not copied.
-    return F.linear(features.mT.flatten(-2), coefficients.mT.flatten(-2), bias)
+    # Bases hand over transposed views: flattened functions first, and the batch as one dimension, they are not copied.
+    rows = features.mT.flatten(-2)
+    y = F.linear(rows.reshape(-1, rows.shape[-1]), coefficients.mT.flatten(-2), bias)
+    return y.view(*rows.shape[:-1], y.shape[-1])

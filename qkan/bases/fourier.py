@@ -1,15 +1,20 @@
 """The Fourier basis: cos kx and sin kx for a list of harmonics k."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
+
+from qkan._derived import Rule, Tensors, apply
 
 __all__ = ["Pair", "features", "multiples"]
 
 Pair = tuple[Tensor, Tensor]
 """Cosine and sine of one angle."""
+
+# Of the features in a block of inputs: what is done to them stays in the caches of two cores.
+_FLOATS = 2**19
 
 
 def multiples(cos: Tensor, sin: Tensor, harmonics: Iterable[int]) -> dict[int, Pair]:
@@ -44,52 +49,78 @@ def features(u: Tensor, harmonics: Sequence[int]) -> Tensor:
     >>> features(torch.zeros(5, 3), harmonics=(1, 2)).shape
     torch.Size([5, 3, 4])
     """
-    # [*batch, functions, in] in memory: rows stay contiguous, which is several times faster.
+    rows = u.reshape(-1, u.shape[-1]).mT  # [in, batch]
+    columns = _tables(tuple(harmonics), rows)
+    # [functions, in, batch] in memory: every function is one contiguous piece, and the product takes it as it is.
+    return columns.movedim(-1, 0).mT.view(*u.shape, len(columns))
+
+
+def _tables(harmonics: tuple[int, ...], u: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
-        return _columns(u, tuple(harmonics)).mT
-    columns: Tensor = _Features.apply(u, tuple(harmonics))
-    return columns.mT
+        return _columns(harmonics, u)
+    plain, run, pull = partial(_columns, harmonics), partial(_write, harmonics), partial(_pull, harmonics)
+    return apply(Rule(plain, run, pull, keeps_result=True), u)
 
 
-def _columns(u: Tensor, harmonics: tuple[int, ...]) -> Tensor:
+def _columns(harmonics: tuple[int, ...], u: Tensor) -> Tensor:
+    """Return cos ku for every k, then sin ku for every k, [2K, in, batch], from u [in, batch]."""
     pairs = multiples(u.cos(), u.sin(), harmonics)
     columns = [pairs[k][part] for part in (0, 1) for k in harmonics]
-    return torch.stack(columns, dim=-2) if columns else u.new_empty(*u.shape[:-1], 0, u.shape[-1])
+    return torch.stack(columns) if columns else u.new_empty(0, *u.shape)
 
 
-class _Features(torch.autograd.Function):
-    """[*batch, in] -> [*batch, 2K, in]; keeps nothing for backward but its own result."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(u: Tensor, harmonics: tuple[int, ...]) -> Tensor:
-        return _columns(u, harmonics)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.harmonics = inputs[1]
-        ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # d cos ku = -k sin ku, d sin ku = k cos ku: differentiable operations on the result, so that second
-        # derivatives come for free.
-        (columns,) = ctx.saved_tensors
-        (cos, sin), (cos_bar, sin_bar) = columns.chunk(2, dim=-2), gradient.chunk(2, dim=-2)
-        slopes = torch.addcmul(sin_bar * cos, cos_bar, sin, value=-1)  # [*batch, K, in]
-        return (slopes * _column(ctx.harmonics, columns)).sum(-2), None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _harmonics: None) -> Tensor:
-        (columns,) = ctx.saved_tensors
-        (cos, sin), slopes = columns.chunk(2, dim=-2), _column(ctx.harmonics, columns) * tangent.unsqueeze(-2)
-        return torch.cat([-sin * slopes, cos * slopes], dim=-2)
+def _write(harmonics: tuple[int, ...], u: Tensor) -> tuple[Tensor, tuple[()]]:
+    """Return what `_columns` returns, written in place: fresh memory costs more than what is computed in it."""
+    columns = torch.empty(2, len(harmonics), *u.shape, dtype=u.dtype, device=u.device)
+    for block in _blocks(columns):
+        known = {k: columns[:, position, block] for position, k in enumerate(harmonics)}  # each [2, in, batch]
+        _write_multiples(u[block], known)
+    return columns.flatten(0, 1), ()
 
 
-def _column(harmonics: tuple[int, ...], like: Tensor) -> Tensor:
-    return torch.tensor(harmonics, dtype=like.dtype, device=like.device).unsqueeze(-1)  # [K, 1]
+def _write_multiples(u: Tensor, wanted: dict[int, Tensor]) -> None:
+    """Write (cos ku, sin ku) into [2, in, batch] for every k, by angle addition as in `multiples`."""
+    first = wanted[1] if 1 in wanted else torch.empty(2, *u.shape, dtype=u.dtype, device=u.device)
+    torch.cos(first[1].copy_(u), out=first[0])  # turned round in memory first, if it has to be
+    torch.sin(first[1], out=first[1])
+    done = {1: first}
+
+    def pair(k: int) -> Tensor:
+        if k not in done:
+            a, b = pair(k // 2), pair(k - k // 2)
+            done[k] = torch.mul(a, b[0], out=wanted[k] if k in wanted else torch.empty_like(a))
+            done[k][0].addcmul_(a[1], b[1], value=-1)
+            done[k][1].addcmul_(a[0], b[1])
+        return done[k]
+
+    for k in wanted:
+        pair(k)
+
+
+def _pull(
+    harmonics: tuple[int, ...], tensors: Tensors, kept: Tensors, gradient: Tensor, _needed: object
+) -> tuple[Tensor]:
+    """Return the gradient [in, batch]: d cos ku = -k sin ku, d sin ku = k cos ku."""
+    (columns,) = kept
+    found = torch.empty(columns.shape[1:], dtype=columns.dtype, device=columns.device)
+    factors = _factors(harmonics, found.dtype, found.device)
+    for block in _blocks(columns) if harmonics else ():
+        (cos, sin), (by_cos, by_sin) = columns[:, block].chunk(2), gradient[:, block].chunk(2)
+        slopes = torch.mul(by_sin, cos).addcmul_(by_cos, sin, value=-1)  # [K, in, batch]
+        torch.sum(slopes.mul_(factors), 0, out=found[block])
+    return (found if harmonics else found.zero_(),)
+
+
+def _blocks(columns: Tensor) -> Iterator[slice]:
+    """Yield slices of the inputs of [..., in, batch]; on a GPU there is one."""
+    count = columns.shape[-2]
+    step = max(1, _FLOATS * count // max(1, columns.numel())) if columns.device.type == "cpu" else count
+    yield from (slice(first, first + step) for first in range(0, count, step))
+
+
+@lru_cache(maxsize=256)
+def _factors(harmonics: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(harmonics, dtype=dtype, device=device).view(-1, 1, 1)
 
 
 def _zero(like: Tensor) -> Pair:

@@ -6,7 +6,6 @@ approximation). Weights shared by the outputs of a layer need no integers: <Z> i
 the angle t_r of every upload, so that 3^R samples give the coefficients of the 3^R products.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -16,6 +15,7 @@ from qkan._cached import cached
 from qkan._derived import Rule, Tensors, apply
 from qkan.ansatz import Ansatz, Operation
 from qkan.bases import fourier as basis
+from qkan.bases import products
 from qkan.bases.arguments import argument
 from qkan.contraction import contract_linear
 from qkan.noise import Affine
@@ -77,13 +77,12 @@ class Fourier(Solver):
         if readout not in (expectation, amplitude):
             return super().layer(ansatz, x, theta, weight, bias, gain, readout)
         with full_precision(x):
-            series = coefficients(ansatz, theta, weight, bias)
             columns = features(ansatz, x, weight, bias)
             if readout is amplitude:
+                series = coefficients(ansatz, theta, weight, bias)
                 return amplitude_layer(columns, series.coefficients, series.constant, gain)
-            scaled = series.coefficients * gain.unsqueeze(-1)
-            constant = (series.constant * gain).sum(-1)
-        return contract_linear(columns, scaled, constant)
+            series = _series(_table(ansatz, theta, weight, bias) * gain)
+        return contract_linear(columns, series.coefficients, series.constant.sum(-1))
 
 
 def features(ansatz: Ansatz, x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
@@ -95,7 +94,8 @@ def features(ansatz: Ansatz, x: Tensor, weight: Weight, bias: Tensor | None = No
     if isinstance(weight, Tensor) and weight.dim() == 3:
         u = u.unsqueeze(-2)
     if isinstance(weight, Tensor):
-        return _products(u, weight, bias)
+        angles = u.unsqueeze(-1) * weight
+        return products.features(angles if bias is None else angles + bias)
     return basis.features(u, ansatz.harmonics(weight))
 
 
@@ -111,6 +111,16 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
     Raises:
         ValueError: for weights per edge.
     """
+    return _series(_table(ansatz, theta, weight, bias))
+
+
+def _series(table: Tensor) -> Series:
+    constant, rest = torch.split_with_sizes(table, [1, len(table) - 1])
+    return Series(constant[0], rest.permute(1, 2, 0))
+
+
+def _table(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
+    """Return constant and coefficients of every edge, [1 + functions, out, in]."""
     if isinstance(weight, Tensor) and weight.dim() != 2:
         raise ValueError(f"weight must be integers or [in, uploads] for the lowering; got {tuple(weight.shape)}")
     where = Nodes.of(ansatz, weight)
@@ -120,10 +130,11 @@ def coefficients(ansatz: Ansatz, theta: Tensor, weight: Weight, bias: Tensor | N
         theta = torch.cat([theta, bias.expand(*theta.shape[:-1], where.uploads)], dim=-1)
     circuit, rest = rotations.shortened(circuit)
     table = apply(_rule(circuit, where, theta.shape[-1]), theta)
-    if rest != Affine(1, 1, 1, 0):
-        constant = table[0] * rest.z + rest.shift
-        return Series(constant, table[1:].permute(1, 2, 0) * rest.z)
-    return Series(table[0], table[1:].permute(1, 2, 0))
+    if rest == Affine(1, 1, 1, 0):
+        return table
+    shift = torch.zeros(len(table), 1, 1, dtype=table.dtype, device=table.device)
+    shift[0] = rest.shift
+    return table * rest.z + shift
 
 
 def _rule(circuit: tuple[Operation, ...], where: Nodes, angles: int) -> Rule:
@@ -133,7 +144,7 @@ def _rule(circuit: tuple[Operation, ...], where: Nodes, angles: int) -> Rule:
         return Rule(plain, partial(rotations.table, circuit, where), partial(_pull_rotations, circuit, where))
     recursion = plan(circuit, where.weights, angles)
     compiled = partial(unrolled_table, recursion, where) if few(recursion) else plain
-    return Rule(plain, partial(_run, recursion, where), partial(_pull, recursion, where), compiled)
+    return Rule(plain, partial(_run, recursion, where), partial(_pull, recursion, where), compiled=compiled)
 
 
 def _run(recursion: Plan, where: Nodes, theta: Tensor) -> tuple[Tensor, tuple[Tensor]]:
@@ -162,14 +173,3 @@ def _with_biases(circuit: tuple[Operation, ...], angles: int) -> tuple[Operation
         if op.source == "encoding":
             operations.append(Operation(op.name, "trainable", angles + op.position))
     return tuple(operations)
-
-
-def _products(u: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return the products of (1, cos t_r, sin t_r) over all uploads but for the constant, [*batch, in, 3^R - 1]."""
-    table = u.new_ones(1)
-    biases: Sequence[Tensor | int] = [0] * weight.shape[-1] if bias is None else bias.unbind(-1)
-    for w, b in zip(weight.unbind(-1), biases, strict=True):
-        t = w * u + b
-        factor = torch.stack([torch.ones_like(t), t.cos(), t.sin()], -1)  # [*batch, in, 3]
-        table = (table.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
-    return table[..., 1:]
