@@ -19,5 +19,6 @@ def contract_linear(features: Tensor, coefficients: Tensor, bias: Tensor | None 
     """
     # Bases hand over transposed views: flattened functions first, and the batch as one dimension, they are not copied.
     rows = features.mT.flatten(-2)
-    y = F.linear(rows.reshape(-1, rows.shape[-1]), coefficients.mT.flatten(-2), bias)
+    flat = rows.reshape(rows.shape[:-1].numel(), rows.shape[-1])
+    y = F.linear(flat, coefficients.mT.flatten(-2), bias)
     return y.view(*rows.shape[:-1], y.shape[-1])

@@ -17,7 +17,7 @@ from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype, in_autocast, widest_dtype
 from qkan.solvers.base import Encoding
 from qkan.solvers.fourier import Fourier, coefficients, features
-from qkan.solvers.nodes import Series
+from qkan.solvers.lowering.nodes import Series
 
 __all__ = ["LoweredLinear", "lower", "lowered_layer", "replace_layers"]
 

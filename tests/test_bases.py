@@ -8,7 +8,7 @@ import torch
 from helpers import error, generator
 from torch.autograd import gradcheck, gradgradcheck
 
-from qkan.bases import fourier, products
+from qkan.bases import blocks, fourier, products
 
 
 @pytest.mark.parametrize("floats", [1, 40, 2**19])
@@ -16,7 +16,7 @@ from qkan.bases import fourier, products
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (0, 4), (2, 0, 4)])
 def test_fourier_features_are_cosines_and_sines(shape, harmonics, floats):
     u = 3 * torch.randn(shape, generator=generator(), dtype=torch.float64)
-    with mock.patch.object(fourier, "_FLOATS", floats):
+    with mock.patch.object(blocks, "_FLOATS", floats):
         got = fourier.features(u, harmonics)
     want = (
         np.concatenate([np.stack([f(k * u.numpy()) for k in harmonics], -1) for f in (np.cos, np.sin)], -1)
@@ -32,7 +32,7 @@ def test_fourier_features_are_cosines_and_sines(shape, harmonics, floats):
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (0, 4)])
 def test_products_are_kronecker_products(shape, uploads, floats):
     angles = 3 * torch.randn(*shape, uploads, generator=generator(), dtype=torch.float64)
-    with mock.patch.object(products, "_FLOATS", floats):
+    with mock.patch.object(blocks, "_FLOATS", floats):
         got = products.features(angles)
     assert got.shape == (*shape, 3**uploads - 1)
     for place in np.ndindex(shape):
@@ -50,7 +50,7 @@ def test_products_are_kronecker_products(shape, uploads, floats):
 )
 def test_derivatives_are_those_of_finite_differences(basis, floats):
     t = torch.randn(2, 3, 3, generator=generator(), dtype=torch.float64).requires_grad_()
-    with mock.patch.object(products, "_FLOATS", floats), mock.patch.object(fourier, "_FLOATS", floats):
+    with mock.patch.object(blocks, "_FLOATS", floats):
         assert gradcheck(basis, t)
         assert gradgradcheck(basis, t)
 

@@ -7,11 +7,11 @@ import torch
 from helpers import ANSATZE, ENCODINGS, error, generator, reps_for
 
 from qkan.ansatz import PX, PZ, RPZ
-from qkan.solvers import recursion, rotations
 from qkan.solvers.fourier import coefficients
-from qkan.solvers.nodes import Nodes
-from qkan.solvers.plan import plan
-from qkan.solvers.unrolled import unrolled_table
+from qkan.solvers.lowering import recursion, rotations
+from qkan.solvers.lowering.nodes import Nodes
+from qkan.solvers.lowering.plan import plan
+from qkan.solvers.lowering.unrolled import unrolled_table
 
 ROWS = [(name, encoding) for name in ANSATZE for encoding in ("unit", "ternary", "signs", "trainable-shared")]
 

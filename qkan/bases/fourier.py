@@ -1,20 +1,18 @@
 """The Fourier basis: cos kx and sin kx for a list of harmonics k."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from qkan._derived import Rule, Tensors, apply
+from qkan.bases.blocks import blocks
 
 __all__ = ["Pair", "features", "multiples"]
 
 Pair = tuple[Tensor, Tensor]
 """Cosine and sine of one angle."""
-
-# Of the features in a block of inputs: what is done to them stays in the caches of two cores.
-_FLOATS = 2**19
 
 
 def multiples(cos: Tensor, sin: Tensor, harmonics: Iterable[int]) -> dict[int, Pair]:
@@ -72,7 +70,7 @@ def _columns(harmonics: tuple[int, ...], u: Tensor) -> Tensor:
 def _write(harmonics: tuple[int, ...], u: Tensor) -> tuple[Tensor, tuple[()]]:
     """Return what `_columns` returns, written in place: fresh memory costs more than what is computed in it."""
     columns = torch.empty(2, len(harmonics), *u.shape, dtype=u.dtype, device=u.device)
-    for block in _blocks(columns):
+    for block in blocks(columns):
         known = {k: columns[:, position, block] for position, k in enumerate(harmonics)}  # each [2, in, batch]
         _write_multiples(u[block], known)
     return columns.flatten(0, 1), ()
@@ -104,18 +102,11 @@ def _pull(
     (columns,) = kept
     found = torch.empty(columns.shape[1:], dtype=columns.dtype, device=columns.device)
     factors = _factors(harmonics, found.dtype, found.device)
-    for block in _blocks(columns) if harmonics else ():
+    for block in blocks(columns) if harmonics else ():
         (cos, sin), (by_cos, by_sin) = columns[:, block].chunk(2), gradient[:, block].chunk(2)
         slopes = torch.mul(by_sin, cos).addcmul_(by_cos, sin, value=-1)  # [K, in, batch]
         torch.sum(slopes.mul_(factors), 0, out=found[block])
     return (found if harmonics else found.zero_(),)
-
-
-def _blocks(columns: Tensor) -> Iterator[slice]:
-    """Yield slices of the inputs of [..., in, batch]; on a GPU there is one."""
-    count = columns.shape[-2]
-    step = max(1, _FLOATS * count // max(1, columns.numel())) if columns.device.type == "cpu" else count
-    yield from (slice(first, first + step) for first in range(0, count, step))
 
 
 @lru_cache(maxsize=256)

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from qkan._derived import Rule, Tensors, apply
+from qkan.bases.blocks import blocks
 
 __all__ = ["features"]
-
-# Of the features in a block of inputs: what is done to them stays in the caches of two cores.
-_FLOATS = 2**19
 
 
 def features(angles: Tensor) -> Tensor:
@@ -47,7 +45,7 @@ def _columns(t: Tensor) -> Tensor:
 def _write(t: Tensor) -> tuple[Tensor, tuple[()]]:
     """Return what `_columns` returns, written in place."""
     columns = torch.empty(3 ** len(t), *t.shape[1:], dtype=t.dtype, device=t.device)
-    for block in _blocks(columns):
+    for block in blocks(columns):
         part = columns[:, block]
         part[0] = 1
         for stride, one in _levels(t[:, block]):
@@ -62,7 +60,7 @@ def _pull(tensors: Tensors, kept: Tensors, gradient: Tensor, _needed: object) ->
     """Return the gradient [R, in, batch], from the last angle to the first."""
     (t,), (columns,) = tensors, kept
     found = torch.empty(t.shape, dtype=t.dtype, device=t.device)
-    for block in _blocks(columns):
+    for block in blocks(columns):
         adjoint = gradient[:, block].clone()
         for number, (stride, one) in reversed(list(enumerate(_levels(t[:, block])))):
             # Of the products so far the first is the constant 1, which has no row.
@@ -80,10 +78,3 @@ def _levels(t: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield every angle with the number of products that follow one another with the same factor of it."""
     count = len(t)
     yield from ((3 ** (count - r - 1), one) for r, one in enumerate(t.unbind(0)))
-
-
-def _blocks(columns: Tensor) -> Iterator[slice]:
-    """Yield slices of the inputs of [..., in, batch]; on a GPU there is one."""
-    count = columns.shape[-2]
-    step = max(1, _FLOATS * count // max(1, columns.numel())) if columns.device.type == "cpu" else count
-    yield from (slice(first, first + step) for first in range(0, count, step))

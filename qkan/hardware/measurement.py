@@ -15,7 +15,7 @@ from qkan.layers.linear import QKANLinear
 from qkan.lowering import LoweredLinear, lowered_layer, replace_layers
 from qkan.noise import Noise
 from qkan.precision import widest_dtype
-from qkan.solvers.nodes import Series
+from qkan.solvers.lowering.nodes import Series
 from qkan.solvers.pennylane import Execute, PennyLane, checked_keywords, executor, open_device, require_pennylane
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from qkan.ansatz import Ansatz, Operation
 from qkan.layers.linear import QKANLinear
 from qkan.noise import Noise
 from qkan.solvers.auto import evaluations
-from qkan.solvers.nodes import nodes
+from qkan.solvers.lowering.nodes import nodes
 from qkan.solvers.pennylane import rotations
 
 __all__ = ["CIRCUITS_PER_JOB", "LayerSettings", "Packing", "find_layers"]

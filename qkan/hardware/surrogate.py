@@ -16,7 +16,7 @@ from qkan.precision import compute_dtype, full_precision
 from qkan.readout import sample
 from qkan.solvers.base import Weight
 from qkan.solvers.fourier import features
-from qkan.solvers.nodes import Series, interpolate
+from qkan.solvers.lowering.nodes import Series, interpolate
 
 __all__ = ["Measured", "Surrogate"]
 

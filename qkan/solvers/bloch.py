@@ -1,7 +1,6 @@
 """Edgewise simulation with real Bloch vectors: any ansatz, any encoding, per-sample parameters included."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,15 +12,13 @@ from qkan.bases.fourier import Pair, multiples
 from qkan.noise import Affine, compose
 from qkan.readout import Readout, expectation, safe_sqrt
 from qkan.solvers.base import Solver, Weight, broadcast
+from qkan.solvers.edgewise.layer import edgewise_layer
+from qkan.solvers.edgewise.turns import PLANE, fixed
 
 __all__ = ["PLANE", "Bloch", "Vector", "angle_pairs", "evolve", "fixed"]
 
 Component = Tensor | float
-C = TypeVar("C", Tensor, Component)
 Vector = tuple[Component, Component, Component]
-
-# A rotation turns the pair (a, b) of components into (a cos - b sin, a sin + b cos).
-PLANE = {"RX": (1, 2), "RY": (2, 0), "RZ": (0, 1)}
 
 
 class Bloch(Solver):
@@ -47,6 +44,21 @@ class Bloch(Solver):
         shape = broadcast(u.shape, theta.shape[:-1])
         z = _broadcast(v[2], shape, theta)
         return readout(z, _broadcast(_length(v[0], v[1]), shape, theta) if transverse else None)
+
+    def layer(
+        self,
+        ansatz: Ansatz,
+        x: Tensor,
+        theta: Tensor,
+        weight: Weight,
+        bias: Tensor | None,
+        gain: Tensor,
+        readout: Readout = expectation,
+    ) -> Tensor:
+        """Return the layer [*batch, out], in blocks of edges and samples where it can."""
+        u = argument(x, ansatz.arccos_map)
+        y = edgewise_layer(ansatz, u, theta, weight, bias, gain, readout)
+        return super().layer(ansatz, x, theta, weight, bias, gain, readout) if y is None else y
 
 
 def evolve(
@@ -123,14 +135,6 @@ def _broadcast(component: Component, shape: torch.Size, like: Tensor) -> Tensor:
     if not isinstance(component, Tensor):
         return like.new_full(shape, component)
     return component.broadcast_to(broadcast(shape, component.shape))
-
-
-def fixed(name: str, v: Sequence[C]) -> list[C]:
-    """Return what a fixed gate (H, X, Y, Z) makes of the components (x, y, z); each is its own inverse."""
-    x, y, z = v
-    if name == "H":
-        return [z, -y, x]
-    return {"X": [x, -y, -z], "Y": [-x, y, -z], "Z": [-x, -y, z]}[name]
 
 
 @cached

@@ -21,13 +21,13 @@ from qkan.contraction import contract_linear
 from qkan.noise import Affine
 from qkan.precision import full_precision
 from qkan.readout import Readout, amplitude, expectation
-from qkan.solvers import rotations
 from qkan.solvers.base import Encoding, Solver, Weight
-from qkan.solvers.nodes import Nodes, Series, constants
-from qkan.solvers.plan import Plan, plan
+from qkan.solvers.lowering import rotations
+from qkan.solvers.lowering.nodes import Nodes, Series, constants
+from qkan.solvers.lowering.plan import Plan, plan
+from qkan.solvers.lowering.recursion import gradient, table
+from qkan.solvers.lowering.unrolled import few, unrolled_table
 from qkan.solvers.pointwise import amplitude_layer
-from qkan.solvers.recursion import gradient, table
-from qkan.solvers.unrolled import few, unrolled_table
 
 __all__ = ["Fourier", "coefficients", "features"]
 

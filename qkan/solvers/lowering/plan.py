@@ -6,17 +6,20 @@ coefficients change in the trainable gates alone. Fixed gates only change the fr
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qkan._cached import cached
 from qkan.ansatz import Operation
+from qkan.solvers.edgewise.turns import fixed
 
 __all__ = ["Plan", "Turn", "plan"]
 
-Frame = tuple[tuple[int, int, int], ...]  # v in the frame = matrix v of the circuit, a signed permutation
+Frame = list[int]  # ± (1 + axis of the frame) for every axis of the circuit
 Power = tuple[int, ...]  # of e^{iu}; or of every e^{i t_r}, 0 or 1
 Powers = tuple[Power, ...]
+Number = tuple[float, float]  # real and imaginary part
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Plan:
         sign: <Z> = sign (1 - 2 |β|²).
     """
 
-    start: tuple[complex, complex]
+    start: tuple[Number, Number]
     turns: tuple[Turn, ...]
     scales: tuple[float, ...]
     quarters: int
@@ -80,12 +83,12 @@ def _felt(circuit: tuple[Operation, ...]) -> tuple[Operation, ...]:
 
     Read backwards, that is without the last rotations, which the observable Z does not feel.
     """
-    axis, kept = (0, 0, 1), list(circuit)
+    axis, kept = [0, 0, 1], list(circuit)
     for op in circuit:
         if op.source == "fixed":
-            axis = tuple(sum(a * b for a, b in zip(row, axis, strict=True)) for row in _FIXED[op.name])  # type: ignore[assignment]
+            axis = fixed(op.name, axis)
         elif axis["XYZ".index(op.name[1])]:
-            kept.remove(op)  # the first one like it
+            kept.remove(op)
         else:
             break
     return tuple(kept)
@@ -114,29 +117,23 @@ def _bits(uploads: int) -> Powers:
 
 def _frames() -> Iterator[Frame]:
     """Yield the 24 rotations that map axes to axes."""
-    for order in itertools.permutations(range(3)):
+    for order in itertools.permutations((1, 2, 3)):
         odd = sum(a > b for a, b in itertools.combinations(order, 2)) % 2
         for signs in itertools.product((1, -1), repeat=3):
-            if (signs[0] * signs[1] * signs[2] == -1) == bool(odd):
-                yield tuple(tuple(signs[i] * (order[i] == j) for j in range(3)) for i in range(3))  # type: ignore[misc]
+            if math.prod(signs) == (-1) ** odd:
+                yield [sign * axis for sign, axis in zip(signs, order, strict=True)]
 
 
-_FIXED: dict[str, Frame] = {
-    "H": ((0, 0, 1), (0, -1, 0), (1, 0, 0)),
-    "X": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
-    "Y": ((-1, 0, 0), (0, 1, 0), (0, 0, -1)),
-    "Z": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
-}
-# Turns by π/2: about Y, which takes X to -Z, and about X, which takes Y to Z.
-_QUARTER: dict[str, Frame] = {"Y": ((0, 0, 1), (0, 1, 0), (-1, 0, 0)), "X": ((1, 0, 0), (0, 0, -1), (0, 1, 0))}
+# What becomes of the axes of the frame in a turn by π/2 about Y (x to -z, z to x), and about X (y to z, z to -y).
+_QUARTER = {"Y": {1: -3, 2: 2, 3: 1}, "X": {1: 1, 2: 3, 3: -2}}
 _HALF = 0.5**0.5
-_STATES: dict[tuple[str, int], tuple[complex, complex]] = {
-    ("X", 1): (_HALF, _HALF),
-    ("X", -1): (_HALF, -_HALF),
-    ("Y", 1): (_HALF, _HALF * 1j),
-    ("Y", -1): (_HALF, -_HALF * 1j),
-    ("Z", 1): (1, 0),
-    ("Z", -1): (0, 1),
+_STATES: dict[tuple[str, int], tuple[Number, Number]] = {
+    ("X", 1): ((_HALF, 0.0), (_HALF, 0.0)),
+    ("X", -1): ((_HALF, 0.0), (-_HALF, 0.0)),
+    ("Y", 1): ((_HALF, 0.0), (0.0, _HALF)),
+    ("Y", -1): ((_HALF, 0.0), (0.0, -_HALF)),
+    ("Z", 1): ((1.0, 0.0), (0.0, 0.0)),
+    ("Z", -1): ((0.0, 0.0), (1.0, 0.0)),
 }
 
 
@@ -162,7 +159,7 @@ class _Builder:
     def follow(self, circuit: tuple[Operation, ...]) -> Plan:
         for op in circuit:
             if op.source == "fixed":
-                self.frame = _product(self.frame, _FIXED[op.name])  # each is its own inverse
+                self.frame = fixed(op.name, self.frame)
             elif op.source == "trainable":
                 self._turn(op)
             else:
@@ -198,7 +195,7 @@ class _Builder:
         axis, _ = self._image(name)
         if axis != "Z":
             about = "Y" if axis == "X" else "X"
-            self.frame = _product(_QUARTER[about], self.frame)
+            self.frame = [_QUARTER[about][abs(one)] * (1 if one > 0 else -1) for one in self.frame]
             self._mix(about, self.angles + self.quarters)
             self.scales.append(0.5)
             self.quarters += 1
@@ -206,13 +203,8 @@ class _Builder:
 
     def _image(self, axis: str) -> tuple[str, int]:
         """Return the axis and the sign that an axis of the circuit has in the frame."""
-        column = "XYZ".index(axis)
-        row = next(i for i in range(3) if self.frame[i][column])
-        return "XYZ"[row], self.frame[row][column]
-
-
-def _product(a: Frame, b: Frame) -> Frame:
-    return tuple(tuple(sum(a[i][k] * b[k][j] for k in range(3)) for j in range(3)) for i in range(3))  # type: ignore[misc]
+        image = self.frame["XYZ".index(axis)]
+        return "XYZ"[abs(image) - 1], 1 if image > 0 else -1
 
 
 def _sparse(alpha: Powers, beta: Powers) -> tuple[Powers, int, int]:

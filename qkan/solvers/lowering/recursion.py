@@ -1,7 +1,7 @@
 """Coefficients of the lowering, gate by gate, from the amplitudes of the state as polynomials of e^{iu}.
 
 With R uploads of weight 1 each amplitude has R + 1 coefficients, where a Bloch vector has 3 (2R + 1) values at the
-nodes, and uploads cost nothing (see `qkan.solvers.plan`). From β at the nodes follow <Z> = ± (1 - 2 |β|²) and the
+nodes, and uploads cost nothing (see `plan`). From β at the nodes follow <Z> = ± (1 - 2 |β|²) and the
 series, by two small products. Edges are taken in blocks that stay in the cache.
 
 The backward, derived by hand, turns the last amplitudes back to the start, together with their adjoints (ᾱ, β̄). A gate
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qkan.solvers.plan import Plan, Turn
+from qkan.solvers.lowering.plan import Plan, Turn
 
 __all__ = ["Constants", "gradient", "table"]
 
@@ -77,23 +77,30 @@ def _blocks(plan: Plan, angles: Tensor) -> Iterator[slice]:
     yield from (slice(first, first + width) for first in range(0, edges, max(1, width)))
 
 
-def _trigonometry(angles: Tensor, scales: Tensor) -> Tensor:
-    """Return (-sin, cos, sin) of every angle times its scale, [angles, 3, edges]."""
-    found = angles.new_empty(angles.shape[0], 3, angles.shape[1])
-    minus, cos, sin = found.unbind(1)
+class _Pairs(NamedTuple):
+    """(-sin, cos) and (cos, sin) of one angle, each [2, 1, edges]."""
+
+    minus_sin_cos: Tensor
+    cos_sin: Tensor
+
+
+def _trigonometry(angles: Tensor, scales: Tensor) -> list[_Pairs]:
+    """Return the pairs of every angle times its scale."""
+    found = angles.new_empty(angles.shape[0], 3, 1, angles.shape[1])
+    minus, cos, sin = found[:, :, 0].unbind(1)
     torch.mul(angles, scales, out=minus)
     torch.cos(minus, out=cos)
     torch.sin(minus, out=sin)
     torch.neg(sin, out=minus)
-    return found
+    return [_Pairs(*both) for both in zip(found[:, :2].unbind(0), found[:, 1:].unbind(0), strict=True)]
 
 
-# Below: amplitudes [real and imaginary part, rows, edges]; pairs (-sin, cos, sin) [3, edges] of one angle.
+# Below: amplitudes [real and imaginary part, rows, edges].
 
 
-def _forward(plan: Plan, turned: Tensor, last: Tensor) -> None:
+def _forward(plan: Plan, turned: list[_Pairs], last: Tensor) -> None:
     """Write the last amplitudes (α, β), [2, 2, rows, edges]."""
-    alpha, beta = (_constant(value, turned) for value in plan.start)
+    alpha, beta = (_constant(value, last) for value in plan.start)
     for number, turn in enumerate(plan.turns, 1):
         pairs = turned[turn.angle]
         if turn.axis == "Z":
@@ -106,45 +113,48 @@ def _forward(plan: Plan, turned: Tensor, last: Tensor) -> None:
         last[0], last[1] = alpha, beta
 
 
-def _constant(value: complex, like: Tensor) -> Tensor:
+def _constant(value: tuple[float, float], like: Tensor) -> Tensor:
     found = like.new_empty(2, 1, like.shape[-1])
-    found[0], found[1] = value.real, value.imag
+    found[0], found[1] = value
     return found
 
 
-def _phase(beta: Tensor, pairs: Tensor) -> Tensor:
+def _phase(beta: Tensor, pairs: _Pairs) -> Tensor:
     """Return β e^{it} [..., 2, rows, edges]."""
     real, imaginary = beta.unsqueeze(-3).unbind(-4)  # each [..., 1, rows, edges]
-    return torch.mul(real, pairs[1:, None]).addcmul_(imaginary, pairs[:2, None])
+    return torch.mul(real, pairs.cos_sin).addcmul_(imaginary, pairs.minus_sin_cos)
 
 
-def _turn_y(turn: Turn, alpha: Tensor, beta: Tensor, pairs: Tensor, both: Tensor) -> None:
+def _turn_y(turn: Turn, alpha: Tensor, beta: Tensor, pairs: _Pairs, both: Tensor) -> None:
     """Write (c α - s β, s α + c β)."""
     of_alpha, of_beta = _rows(turn, alpha, both)
-    torch.mul(alpha, pairs[1:, None, None], out=of_alpha)
-    of_beta.addcmul_(beta, pairs[:2, None, None])
+    torch.mul(alpha, pairs.cos_sin.unsqueeze(1), out=of_alpha)
+    of_beta.addcmul_(beta, pairs.minus_sin_cos.unsqueeze(1))
 
 
-def _turn_x(turn: Turn, alpha: Tensor, beta: Tensor, pairs: Tensor, both: Tensor) -> None:
+def _turn_x(turn: Turn, alpha: Tensor, beta: Tensor, pairs: _Pairs, both: Tensor) -> None:
     """Write (c α - i s β, c β - i s α)."""
-    of_alpha, of_beta = _rows(turn, alpha, both)
-    minus, cos, sin = pairs
-    torch.mul(alpha, cos, out=of_alpha[0])
-    torch.mul(alpha[1], sin, out=of_alpha[1, 0])
-    torch.mul(alpha[0], minus, out=of_alpha[1, 1])
-    of_beta[1].addcmul_(beta, cos)
-    of_beta[0, 0].addcmul_(beta[1], sin)
-    of_beta[0, 1].addcmul_(beta[0], minus)
+    (new_alpha, of_alpha), (of_beta, new_beta) = (rows.unbind(0) for rows in _rows(turn, alpha, both))
+    (minus, cos), (_, sin) = pairs.minus_sin_cos, pairs.cos_sin
+    torch.mul(alpha, cos, out=new_alpha)
+    torch.mul(alpha[1], sin, out=of_alpha[0])
+    torch.mul(alpha[0], minus, out=of_alpha[1])
+    new_beta.addcmul_(beta, cos)
+    of_beta[0].addcmul_(beta[1], sin)
+    of_beta[1].addcmul_(beta[0], minus)
 
 
 def _rows(turn: Turn, alpha: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows of both into which α and β go, and clear the others than those of α."""
-    end = turn.alpha + alpha.shape[-2]
+    count = alpha.shape[-2]
+    if count == turn.rows:
+        return both, both
+    end = turn.alpha + count
     if turn.alpha:
-        both[:, :, : turn.alpha].zero_()
+        both.narrow(2, 0, turn.alpha).zero_()
     if end < turn.rows:
-        both[:, :, end:].zero_()
-    return both[:, :, turn.alpha : end], both[:, :, turn.beta : turn.beta + alpha.shape[-2]]
+        both.narrow(2, end, turn.rows - end).zero_()
+    return both.narrow(2, turn.alpha, count), both.narrow(2, turn.beta, count)
 
 
 # Further below each amplitude is [state and adjoint, real and imaginary part, rows, edges]; pairs of minus the angle.
@@ -161,46 +171,59 @@ def _with_adjoints(constants: Constants, last: Tensor, upstream: Tensor) -> tupl
     return state[0], state[1]
 
 
-def _backward(plan: Plan, turned: Tensor, alpha: Tensor, beta: Tensor, found: Tensor) -> None:
+def _backward(plan: Plan, turned: list[_Pairs], alpha: Tensor, beta: Tensor, found: Tensor) -> None:
     """Write the gradients of the turned angles, [angles, edges]."""
+    gradients = found.unbind(0)
     rows = [1, *(turn.rows for turn in plan.turns)]
     for turn, before in zip(reversed(plan.turns), reversed(rows[:-1]), strict=True):
         pairs = turned[turn.angle]
-        found[turn.angle] = _GRADIENTS[turn.axis](alpha, beta)
+        slopes = _SLOPES[turn.axis](*alpha.unbind(0), *beta.unbind(0))
+        torch.sum(slopes.flatten(0, -2), 0, out=gradients[turn.angle])
         if turn.axis == "Z":
             beta = _phase(beta, pairs)
-            continue
-        at, bt = slice(turn.alpha, turn.alpha + before), slice(turn.beta, turn.beta + before)
-        if turn.axis == "Y":
-            sin, cos, minus = pairs
-            alpha, beta = _undo_y(alpha, beta, cos, sin, at), _undo_y(beta, alpha, cos, minus, bt)
+        elif turn.axis == "Y":
+            alpha, beta = _undo_y(turn, alpha, beta, pairs, before)
         else:
-            alpha, beta = _undo_x(alpha, beta, pairs, at), _undo_x(beta, alpha, pairs, bt)
+            alpha, beta = _undo_x(turn, alpha, beta, pairs, before)
 
 
-def _undo_y(one: Tensor, other: Tensor, cos: Tensor, sin: Tensor, rows: slice) -> Tensor:
-    return torch.mul(one[:, :, rows], cos).addcmul_(other[:, :, rows], sin)
+def _undo_y(turn: Turn, alpha: Tensor, beta: Tensor, pairs: _Pairs, rows: int) -> tuple[Tensor, Tensor]:
+    """Return (c α + s β, c β - s α)."""
+    (sin, cos), (_, minus) = pairs.minus_sin_cos, pairs.cos_sin
+    return (
+        torch.mul(alpha.narrow(2, turn.alpha, rows), cos).addcmul_(beta.narrow(2, turn.alpha, rows), sin),
+        torch.mul(beta.narrow(2, turn.beta, rows), cos).addcmul_(alpha.narrow(2, turn.beta, rows), minus),
+    )
 
 
-def _undo_x(one: Tensor, other: Tensor, pairs: Tensor, rows: slice) -> Tensor:
-    """Return c α + i s β; or the same with both exchanged."""
-    found = torch.mul(one[:, :, rows], pairs[1])
-    found[:, 0].addcmul_(other[:, 1, rows], pairs[2])
-    found[:, 1].addcmul_(other[:, 0, rows], pairs[0])
-    return found
+def _undo_x(turn: Turn, alpha: Tensor, beta: Tensor, pairs: _Pairs, rows: int) -> tuple[Tensor, Tensor]:
+    """Return (c α + i s β, c β + i s α)."""
+    (sin, cos), (_, minus) = pairs.minus_sin_cos, pairs.cos_sin
+
+    def undone(one: Tensor, other: Tensor, begin: int) -> Tensor:
+        found = torch.mul(one.narrow(2, begin, rows), cos)
+        real, imaginary = other.narrow(2, begin, rows).unbind(1)
+        found[:, 0].addcmul_(imaginary, minus)
+        found[:, 1].addcmul_(real, sin)
+        return found
+
+    return undone(alpha, beta, turn.alpha), undone(beta, alpha, turn.beta)
 
 
-def _gradient_y(alpha: Tensor, beta: Tensor) -> Tensor:
-    return torch.mul(beta[1], alpha[0]).addcmul_(alpha[1], beta[0], value=-1).sum((0, 1))
+# Per row and edge, from α, ᾱ, β, β̄.
 
 
-def _gradient_x(alpha: Tensor, beta: Tensor) -> Tensor:
-    found = torch.mul(alpha[1, 0], beta[0, 1]).addcmul_(alpha[1, 1], beta[0, 0], value=-1)
-    return found.addcmul_(beta[1, 0], alpha[0, 1]).addcmul_(beta[1, 1], alpha[0, 0], value=-1).sum(0)
+def _slopes_y(alpha: Tensor, alpha_bar: Tensor, beta: Tensor, beta_bar: Tensor) -> Tensor:
+    return torch.mul(beta_bar, alpha).addcmul_(alpha_bar, beta, value=-1)
 
 
-def _gradient_z(_alpha: Tensor, beta: Tensor) -> Tensor:
-    return torch.mul(beta[1, 1], beta[0, 0]).addcmul_(beta[1, 0], beta[0, 1], value=-1).sum(0)
+def _slopes_x(alpha: Tensor, alpha_bar: Tensor, beta: Tensor, beta_bar: Tensor) -> Tensor:
+    found = torch.mul(alpha_bar[0], beta[1]).addcmul_(alpha_bar[1], beta[0], value=-1)
+    return found.addcmul_(beta_bar[0], alpha[1]).addcmul_(beta_bar[1], alpha[0], value=-1)
 
 
-_GRADIENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"X": _gradient_x, "Y": _gradient_y, "Z": _gradient_z}
+def _slopes_z(_alpha: Tensor, _alpha_bar: Tensor, beta: Tensor, beta_bar: Tensor) -> Tensor:
+    return torch.mul(beta_bar[1], beta[0]).addcmul_(beta_bar[0], beta[1], value=-1)
+
+
+_SLOPES: dict[str, Callable[..., Tensor]] = {"X": _slopes_x, "Y": _slopes_y, "Z": _slopes_z}

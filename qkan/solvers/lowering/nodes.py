@@ -9,8 +9,8 @@ from torch import Tensor
 
 from qkan.ansatz import Ansatz
 from qkan.solvers.base import Weight
-from qkan.solvers.plan import Plan
-from qkan.solvers.recursion import Constants
+from qkan.solvers.lowering.plan import Plan
+from qkan.solvers.lowering.recursion import Constants
 
 __all__ = ["Nodes", "Series", "constants", "interpolate", "nodes", "trigonometry"]
 

@@ -1,4 +1,4 @@
-"""The recursion of `qkan.solvers.recursion` number by number: the compiler makes one loop over edges of it."""
+"""The recursion of `qkan.solvers.lowering.recursion` number by number: the compiler makes one loop over edges of it."""
 
 import itertools
 import math
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qkan.solvers.nodes import Nodes
-from qkan.solvers.plan import Plan, Power, Turn
+from qkan.solvers.lowering.nodes import Nodes
+from qkan.solvers.lowering.plan import Plan, Power, Turn
 
 __all__ = ["few", "unrolled_table"]
 
@@ -77,7 +77,7 @@ def _angles(plan: Plan, theta: Tensor) -> list[Tensor]:
 
 
 def _last_beta(plan: Plan, angles: list[Tensor]) -> list[Number]:
-    alpha, beta = ([(start.real, start.imag)] for start in map(complex, plan.start))
+    alpha, beta = ([start] for start in plan.start)
     for turn in plan.turns:
         cos, sin = angles[turn.angle].cos(), angles[turn.angle].sin()
         if turn.axis == "Z":

@@ -14,7 +14,7 @@ from qkan.ansatz import Operation
 from qkan.bases.fourier import Pair
 from qkan.noise import Affine, compose
 from qkan.solvers.bloch import PLANE, Vector, angle_pairs, evolve, fixed
-from qkan.solvers.nodes import Nodes, trigonometry
+from qkan.solvers.lowering.nodes import Nodes, trigonometry
 
 __all__ = ["gradient", "plain_table", "shortened", "table"]
 

@@ -1,0 +1,1 @@
+"""Edges with angles of their own: turns as data, and layers of them in blocks."""
