@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import report
+from reporting import report
 
 
 def measure(folder: Path) -> dict[str, object]:

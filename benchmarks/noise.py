@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from harness import interleaved, report, saved_for_backward
+from harness import interleaved, saved_for_backward
+from reporting import report
 from torch import Tensor
 
 from qkan import QKANLinear
