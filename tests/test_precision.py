@@ -1,4 +1,4 @@
-"""Single precision at large inputs, rows that are not numbers, and Fourier coefficients against PennyLane."""
+"""Single precision at large inputs, autocast, rows that are not numbers, and coefficients against PennyLane."""
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from helpers import (
     TRAINABLE,
     domain,
     error,
+    generator,
     inputs,
     module,
     options_for,
@@ -18,10 +19,17 @@ from helpers import (
 )
 
 from qkan.bases import fourier as basis
+from qkan.contraction import contract_linear
+from qkan.solvers import fourier
 from qkan.solvers.fourier import coefficients, features
 
 INTEGER = [e for e in ENCODINGS if e not in TRAINABLE]
 NOT_NUMBERS = [float("nan"), float("inf"), float("-inf")]
+
+# The unit roundoff u, half of the spacing behind 1: a rounded number is off by u of itself at most.
+HALVES = {dtype: torch.finfo(dtype).eps / 2 for dtype in (torch.bfloat16, torch.float16)}
+SHARED = [e for e in ENCODINGS if e != "trainable"]
+AUTOCAST = [("pz", e) for e in SHARED] + [(a, e) for a in ("rpz", "px", "mix", "own") for e in ("unit", "ternary")]
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -36,6 +44,125 @@ def test_single_precision_at_large_inputs(ansatz, encoding, solver):
     degree = ANSATZE[ansatz].degree(layer.options.start_weights)
     assert layer(x).dtype == torch.float32
     assert (layer(x).double() - double(x.double())).abs().max() <= 1e-5 * max(degree, 1) * n_in
+
+
+def single_and_double(ansatz, encoding, widths=(32, 7)):
+    """The same layer in both precisions, with scale."""
+    layer = random_layer(ansatz, encoding, widths=widths, dtype=torch.float32, scale=True)
+    double = random_layer(ansatz, encoding, widths=widths, scale=True)
+    double.load_state_dict(layer.state_dict())
+    return layer, double
+
+
+def terms(layer, x):
+    """Features [batch, in, functions], coefficients [out, in, functions] and constants [out, in] of a layer."""
+    weight, bias = layer.encoding(x.dtype)
+    circuit, gain = layer.options.circuit, layer.gain(x.dtype)
+    series = coefficients(circuit, layer.theta, weight, bias)
+    return features(circuit, x, weight, bias), series.coefficients * gain.unsqueeze(-1), series.constant * gain
+
+
+@torch.no_grad()
+def excess(layer, double, x, dtype):
+    """By how much the error under autocast is larger than docs/performance.md allows; negative where it is not."""
+    with torch.autocast("cpu", dtype=dtype):
+        y = layer(x)
+    assert y.dtype == dtype
+    u, (columns, table, constant) = HALVES[dtype], terms(double, x.double())
+    want = double(x.double())
+    products = torch.einsum("bif,oif->bo", columns.abs(), table.abs())
+    moved = (2 * u + u * u) * products + u * constant.sum(-1).abs()
+    single = 1e-5 * x.shape[-1] * columns.shape[-1]
+    # float16 has no fewer than 2^-25 between a number and the next; features and coefficients are at most 1 and scale.
+    least = 2**-24 * table.abs().max() * columns[0].numel() if dtype == torch.float16 else 0
+    bound = moved + u * (want.abs() + moved) + single + least
+    return float(((y.double() - want).abs() - bound).max())
+
+
+@pytest.mark.parametrize("far", [1, 1e4])
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(("ansatz", "encoding"), AUTOCAST)
+def test_autocast_rounds_features_coefficients_and_the_output_and_nothing_else(ansatz, encoding, dtype, far):
+    if far > 1 and encoding in TRAINABLE:
+        pytest.skip("single precision rounds the product of a trainable weight and a large x")
+    layer, double = single_and_double(ansatz, encoding)
+    assert excess(layer, double, far * inputs(ansatz, 50, 32, dtype=torch.float32), dtype) <= 0
+
+
+def test_a_rounded_phase_would_not_pass(monkeypatch):
+    layer, double = single_and_double("pz", "ternary")
+    x = 1e4 * inputs("pz", 50, 32, dtype=torch.float32)
+    exact = fourier.argument
+
+    def rounded(x, kind):
+        return exact(x.bfloat16().to(x.dtype) if x.dtype == torch.float32 else x, kind)
+
+    monkeypatch.setattr(fourier, "argument", rounded)
+    assert excess(layer, double, x, torch.bfloat16) > 1
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_products_of_half_precision_add_up_in_single(dtype):
+    columns, table = (torch.rand(n, 2048, 4, generator=generator(n)).to(dtype) for n in (16, 7))
+    exact = contract_linear(columns.double(), table.double())
+    # Terms of one sign: added up in half precision, each of the last would be lost altogether.
+    off = (contract_linear(columns, table).double() - exact).abs()
+    assert (off <= (HALVES[dtype] + 1e-5) * exact).all()
+
+
+@pytest.mark.parametrize("far", [1, 1e4])
+@pytest.mark.parametrize("encoding", INTEGER)
+@pytest.mark.parametrize("ansatz", ["pz", "real", "mix"])
+def test_gradients_under_autocast_are_rounded_as_often(ansatz, encoding, far):
+    layer, double = single_and_double(ansatz, encoding)
+    x = (far * inputs(ansatz, 50, 32, dtype=torch.float32)).requires_grad_()
+    upstream = inputs(ansatz, 50, 7, dtype=torch.float32).sign()  # exact in bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+    by_x, by_theta = torch.autograd.grad(y, [x, layer.theta], upstream.to(y.dtype))
+    exact = x.detach().double().requires_grad_()
+    want_x, want_theta = torch.autograd.grad(double(exact), [exact, double.theta], upstream.double())
+    assert by_x.dtype == by_theta.dtype == torch.float32
+    # The gradient of a feature or a coefficient: one rounded factor, then rounded itself. Behind it is single precision.
+    u, (columns, table, constant) = HALVES[torch.bfloat16], terms(double, exact)
+    slopes = torch.stack([torch.autograd.grad(one.sum(), exact, retain_graph=True)[0] for one in columns.unbind(-1)])
+    bends = torch.stack(
+        [
+            torch.autograd.grad(one.sum(), double.theta, retain_graph=True)[0]
+            for one in (constant, *table.unbind(-1))
+        ]
+    )
+    by_features = torch.einsum("bo,oif->fbi", upstream.abs().double(), table.abs())
+    by_table = torch.einsum("bo,bif->foi", upstream.abs().double(), columns.abs())
+    by_constant = upstream.double().sum(0).abs()[:, None].expand(7, 32)  # a sum of integers: only its end is rounded
+    off_x = ((2 * u + u * u) * slopes.abs() * by_features).sum(0)
+    off_theta = (torch.cat([u * by_constant[None], (2 * u + u * u) * by_table]).unsqueeze(-1) * bends.abs()).sum(0)
+    single = 1e-5 * columns.shape[-1] ** 2
+    assert ((by_x - want_x).abs() <= off_x + single * 7).all()
+    assert ((by_theta - want_theta).abs() <= off_theta + single * 50).all()
+
+
+@pytest.mark.parametrize("encoding", ["unit", "ternary"])
+@pytest.mark.parametrize("ansatz", ["pz", "rpz", "px", "mix"])
+def test_half_precision_layers_round_their_output_alone(ansatz, encoding):
+    layer, double = single_and_double(ansatz, encoding)
+    layer.bfloat16()
+    double.load_state_dict(layer.state_dict())  # the rounded angles
+    x = (1e4 * inputs(ansatz, 50, 32, dtype=torch.float32)).bfloat16()
+    y, want = layer(x), double(x.double())
+    degree = ANSATZE[ansatz].degree(layer.options.start_weights)
+    assert y.dtype == torch.bfloat16
+    assert ((y.double() - want).abs() <= HALVES[torch.bfloat16] * want.abs() + 1e-5 * degree * 32).all()
+
+
+def test_autocast_to_other_types_is_off():
+    layer, _ = single_and_double("pz", "unit")
+    x = inputs("pz", 5, 32, dtype=torch.float32)
+    with pytest.warns(UserWarning, match="target dtype is not supported. Disabling autocast"):
+        context = torch.autocast("cpu", dtype=torch.float64)
+    want = layer(x)
+    with context:
+        assert torch.equal(layer(x), want)
 
 
 @pytest.mark.parametrize("value", NOT_NUMBERS)

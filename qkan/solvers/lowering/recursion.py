@@ -22,7 +22,7 @@ __all__ = ["Constants", "gradient", "table"]
 
 # Floats of both amplitudes in a block of edges: few calls, two threads at work, and all of it in the caches. On a GPU
 # memory is the only limit.
-_FLOATS, _FLOATS_GPU = 2**18, 2**26
+_FLOATS, _FLOATS_GPU = 2**19, 2**26
 
 
 class Constants(NamedTuple):
