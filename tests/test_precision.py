@@ -123,14 +123,11 @@ def test_gradients_under_autocast_are_rounded_as_often(ansatz, encoding, far):
     exact = x.detach().double().requires_grad_()
     want_x, want_theta = torch.autograd.grad(double(exact), [exact, double.theta], upstream.double())
     assert by_x.dtype == by_theta.dtype == torch.float32
-    # The gradient of a feature or a coefficient: one rounded factor, then rounded itself. Behind it is single precision.
+    # The gradient of a feature or a coefficient: one rounded factor, then rounded itself; then single precision.
     u, (columns, table, constant) = HALVES[torch.bfloat16], terms(double, exact)
     slopes = torch.stack([torch.autograd.grad(one.sum(), exact, retain_graph=True)[0] for one in columns.unbind(-1)])
     bends = torch.stack(
-        [
-            torch.autograd.grad(one.sum(), double.theta, retain_graph=True)[0]
-            for one in (constant, *table.unbind(-1))
-        ]
+        [torch.autograd.grad(one.sum(), double.theta, retain_graph=True)[0] for one in (constant, *table.unbind(-1))]
     )
     by_features = torch.einsum("bo,oif->fbi", upstream.abs().double(), table.abs())
     by_table = torch.einsum("bo,bif->foi", upstream.abs().double(), columns.abs())

@@ -21,7 +21,8 @@ def argument(x: Tensor, arccos_map: ArccosMap | None) -> Tensor:
     if arccos_map is None:
         return x
     if arccos_map == "tanh":
-        return math.pi / 2 - 2 * torch.atan(torch.tanh(x / 2))
+        # acos(0) is π/2: with dynamic shapes the compiler takes math.pi, a float among globals, for a variable.
+        return math.acos(0) - 2 * torch.atan(torch.tanh(x / 2))
     if arccos_map == "none":
         return torch.acos(x)
     inside = x.abs() < 1

@@ -126,15 +126,14 @@ def _frames() -> Iterator[Frame]:
 
 # What becomes of the axes of the frame in a turn by π/2 about Y (x to -z, z to x), and about X (y to z, z to -y).
 _QUARTER = {"Y": {1: -3, 2: 2, 3: 1}, "X": {1: 1, 2: 3, 3: -2}}
-_HALF = 0.5**0.5
-_STATES: dict[tuple[str, int], tuple[Number, Number]] = {
-    ("X", 1): ((_HALF, 0.0), (_HALF, 0.0)),
-    ("X", -1): ((_HALF, 0.0), (-_HALF, 0.0)),
-    ("Y", 1): ((_HALF, 0.0), (0.0, _HALF)),
-    ("Y", -1): ((_HALF, 0.0), (0.0, -_HALF)),
-    ("Z", 1): ((1.0, 0.0), (0.0, 0.0)),
-    ("Z", -1): ((0.0, 0.0), (1.0, 0.0)),
-}
+
+
+def _state(axis: str, sign: int) -> tuple[Number, Number]:
+    """Return α and β of the state that points along an axis."""
+    half = 0.5**0.5  # written out here: with dynamic shapes the compiler takes floats among globals for variables
+    if axis == "Z":
+        return ((1.0, 0.0), (0.0, 0.0)) if sign > 0 else ((0.0, 0.0), (1.0, 0.0))
+    return (half, 0.0), ((half * sign, 0.0) if axis == "X" else (0.0, half * sign))
 
 
 Align = Callable[[Powers, Powers], tuple[Powers, int, int]]
@@ -152,7 +151,7 @@ class _Builder:
         self.quarters = 0
         self.scales = [0.0] * angles
         self.turns: list[Turn] = []
-        self.start = _STATES[self._image("Z")]
+        self.start = _state(*self._image("Z"))
         zero = (0,) * (len(steps[0]) if steps else 1)
         self.powers: tuple[Powers, Powers] = (zero,), (zero,)  # of α and of β
 

@@ -72,7 +72,8 @@ def _angles(plan: Plan, theta: Tensor) -> list[Tensor]:
         rows = list(moved.view(angles, *theta.shape[:-1]).unbind(0))
     else:
         rows = list(theta.unbind(-1))
-    rows += [torch.full_like(theta[..., 0], math.pi / 2)] * plan.quarters
+    # acos(0), not math.pi / 2: with dynamic shapes the compiler takes floats among globals for variables.
+    rows += [torch.full_like(theta[..., 0], math.acos(0))] * plan.quarters
     return [row * scale for row, scale in zip(rows, plan.scales, strict=True)]
 
 
