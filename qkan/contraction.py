@@ -19,6 +19,6 @@ def contract_linear(features: Tensor, coefficients: Tensor, bias: Tensor | None 
     """
     # Bases hand over transposed views: flattened functions first, and the batch as one dimension, they are not copied.
     rows = features.mT.flatten(-2)
-    flat = rows.reshape(rows.shape[:-1].numel(), rows.shape[-1])
+    flat = rows.flatten(0, -2) if rows.dim() > 2 else rows
     y = F.linear(flat, coefficients.mT.flatten(-2), bias)
     return y.view(*rows.shape[:-1], y.shape[-1])
