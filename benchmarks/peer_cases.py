@@ -35,7 +35,6 @@ CASES = [
     Case(32, 28, 1000, trainable=True),
     Case(32, 28, 1000, readout="amplitude", trainable=True),
     Case(784, 64, 128, pages=True),
-    Case(784, 64, 128, readout="amplitude"),
     Case(64, 64, 256, ours=("auto", "bloch")),
     Case(64, 64, 256, ours=("auto", "bloch"), reps=6),
     Case(64, 64, 256, trainable=True),

@@ -7,6 +7,7 @@ Each file is the last line of a script in benchmarks/, run in a process of its o
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -18,9 +19,10 @@ from speed_bars import Results, bars
 HERE = Path(__file__).parent
 BENCHMARKS = HERE.parents[1] / "benchmarks"
 
-# script, title
+# file, title
 SCRIPTS = {
     "against_peer": "Against the peer, qkan 0.2.3",
+    "against_peer_amplitude": "Against the peer, amplitude readout",
     "against_gemm": "Against the bare matrix product",
     "hqkan_step": "A training step of the CIFAR-100 study",
     "operators": "Operators and small batches",
@@ -28,7 +30,9 @@ SCRIPTS = {
     "gpu": "On a GPU",
 }
 RATIOS = ("x qkan", "x compiled", "compiled x compiled", "inference x qkan", "saved x qkan")
-WITH_PEER = ("against_peer", "gpu")
+# Further options of scripts that need some; what the file is called beside the script
+OPTIONS = {"against_peer": ["--readout", "expectation"], "against_peer_amplitude": ["--readout", "amplitude"]}
+WITH_PEER = ("against_peer", "against_peer_amplitude", "gpu")
 
 HEADER = """# Speed and memory
 
@@ -80,11 +84,20 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for script in options.only or [script for script in SCRIPTS if script != "gpu" or options.gpu]:
         print("running", script, flush=True)
-        words = [sys.executable, str(BENCHMARKS / f"{script}.py"), *(["--quick"] if options.quick else [])]
+        words = [
+            sys.executable,
+            str(BENCHMARKS / f"{_script(script)}.py"),
+            *OPTIONS.get(script, []),
+            *(["--quick"] if options.quick else []),
+        ]
         words += ["--peer", os.path.abspath(options.peer)] if script in WITH_PEER else []
         done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
         result = json.loads(done.stdout.splitlines()[-1])
         (folder / f"{script}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _script(file: str) -> str:
+    return file.removesuffix("_amplitude")
 
 
 def _read(path: Path) -> dict[str, object] | None:
@@ -107,8 +120,8 @@ def page(results: Results) -> str:
     ]
     for script, title in SCRIPTS.items():
         if script in results:
-            claim = results[script]["claim"].removeprefix("Claim: ")
-            parts += [f"\n## {title}\n", f"`benchmarks/{script}.py`. Its claim: {claim}\n", _tables(results[script])]
+            claim, file = results[script]["claim"].removeprefix("Claim: "), _script(script)
+            parts += [f"\n## {title}\n", f"`benchmarks/{file}.py`. Its claim: {claim}\n", _tables(results[script])]
         elif script == "gpu":
             parts += [f"\n## {title}\n", "Not measured: `benchmarks/gpu.py` is ready to run where there is CUDA."]
     return "\n".join(parts) + "\n"
@@ -141,7 +154,8 @@ def _machines(results: Results) -> dict[str, dict[str, object]]:
 def _peer_wins(results: Results) -> str:
     """Return the rows in which a side of the peer is faster than ours, or saves less for backward."""
     lines = []
-    for row in results.get("against_peer", {}).get("rows", []):
+    both = [results.get(name, {}).get("rows", []) for name in ("against_peer", "against_peer_amplitude")]
+    for row in itertools.chain(*both):
         better = [f"{name} {row[name]:.2g}" for name in RATIOS if row.get(name) and row[name] < 1]
         if row["side"].startswith("peer") and better:
             case = f"{row['in']} -> {row['out']}, batch {row['batch']}, {row['readout']}, weights {row['weights']}"

@@ -24,7 +24,7 @@ class Bar:
 
 
 def _rows(results: Results, script: str, **keys: object) -> list[dict[str, Any]]:
-    rows = results.get(script, {}).get("rows", [])
+    rows = results.get(script, {}).get("rows", []) + results.get(f"{script}_amplitude", {}).get("rows", [])
     return [row for row in rows if all(row.get(name.rstrip("_")) == value for name, value in keys.items())]
 
 
