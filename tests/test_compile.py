@@ -28,13 +28,10 @@ ROWS = {
     "lowered, trainable-shared": lambda: lower(perturb(QKANLinear(4, 2, encoding="trainable-shared", **OPTIONS))),
 }
 
-# Rows that the short run compiles; every row in the slow one.
+# Rows that the short run compiles; every row in the slow one, where no size is special and gradients are wanted.
 SHORT = [("trainable", True), ("amplitude, trainable", None), ("lowered", True), ("lowered", None)]
-CASES = [
-    pytest.param(name, dynamic, marks=() if (name, dynamic) in SHORT else pytest.mark.slow)
-    for name in ROWS
-    for dynamic in (True, None)
-]
+CASES = [pytest.param(*row, training) for row in SHORT for training in (True, False)]
+CASES += [pytest.param(name, True, True, marks=pytest.mark.slow) for name in ROWS if (name, True) not in SHORT]
 
 
 def results(call, net, x, training):
@@ -47,8 +44,7 @@ def results(call, net, x, training):
     return [y, *torch.autograd.grad(y.square().sum(), wanted)]
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-@pytest.mark.parametrize(("name", "dynamic"), CASES)
+@pytest.mark.parametrize(("name", "dynamic", "training"), CASES)
 def test_no_size_of_the_batch_compiles_again(name, dynamic, training):
     torch._dynamo.reset()
     net, backend = perturb(ROWS[name]()), CompileCounterWithBackend("aot_eager")
