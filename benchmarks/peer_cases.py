@@ -33,7 +33,6 @@ CASES = [
     Case(32, 28, 1000, pages=True),
     Case(32, 28, 1000, readout="amplitude"),
     Case(32, 28, 1000, trainable=True),
-    Case(32, 28, 1000, readout="amplitude", trainable=True),
     Case(784, 64, 128, pages=True),
     Case(64, 64, 256, ours=("auto", "bloch")),
     Case(64, 64, 256, ours=("auto", "bloch"), reps=6),
