@@ -122,8 +122,8 @@ def page(results: Results) -> str:
         if script in results:
             claim, file = results[script]["claim"].removeprefix("Claim: "), _script(script)
             parts += [f"\n## {title}\n", f"`benchmarks/{file}.py`. Its claim: {claim}\n", _tables(results[script])]
-        elif script == "gpu":
-            parts += [f"\n## {title}\n", "Not measured: `benchmarks/gpu.py` is ready to run where there is CUDA."]
+        else:
+            parts += [f"\n## {title}\n", f"Not measured yet: `benchmarks/{_script(script)}.py` is ready to run."]
     return "\n".join(parts) + "\n"
 
 
