@@ -1,11 +1,12 @@
 """Checks of arguments that several modules share."""
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["check_floating", "check_input", "positive_integer"]
+__all__ = ["check_floating", "check_input", "index_below", "indices_below", "positive_integer"]
 
 
 def check_floating(x: Any) -> None:
@@ -45,3 +46,34 @@ def positive_integer(name: str, value: Any) -> int:
     if number < 1 or isinstance(value, bool):
         raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
     return number
+
+
+def index_below(name: str, value: Any, size: int) -> int:
+    """Return an integer from 0 to size - 1, NumPy's included.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it is out of range; negative ones are.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}") from None
+    if isinstance(value, bool) or not 0 <= number < size:
+        raise ValueError(f"{name} must be in 0..{size - 1}; got {value!r}")
+    return number
+
+
+def indices_below(name: str, values: Any, size: int) -> list[int]:
+    """Return integers from 0 to size - 1, at least one and none twice.
+
+    Raises:
+        TypeError: for values that are no sequence of integers.
+        ValueError: for one out of range, one twice, or none.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers; got {values!r}")
+    found = [index_below(f"{name}[{position}]", value, size) for position, value in enumerate(values)]
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"{name} must hold at least one integer and none twice; got {found}")
+    return found

@@ -1,7 +1,7 @@
 """`lower`: from quantum layers to a plain classical network that computes the same function."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from qkan import ansatz as ansatze
 from qkan import bases
-from qkan._checks import check_input
+from qkan._checks import check_floating, check_input
 from qkan.ansatz import Ansatz
 from qkan.contraction import contract_linear
 from qkan.layers import activations
+from qkan.layers.edges import Expansion, check_edge
 from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype, in_autocast, widest_dtype
 from qkan.solvers.base import Encoding
@@ -136,20 +137,56 @@ class LoweredLinear(nn.Module):
             columns = columns.unsqueeze(-3)  # [*batch, 1, in, functions]
         return (columns * self.coefficients.to(columns.dtype)).sum(-1) + self.constant
 
+    def edge_function(self, output: int, input: int) -> Callable[[Tensor], Tensor]:
+        """Return what one edge adds to its output, as a function of tensors of any shape.
+
+        Raises:
+            TypeError: if a number is no integer.
+            ValueError: if one is out of range.
+        """
+        o, i = check_edge(self, output, input)
+
+        def edge(x: Tensor) -> Tensor:
+            check_floating(x)
+            exact = compute_dtype(torch.promote_types(x.dtype, self.coefficients.dtype))
+            own = (self._of_edge(tensor, o, i) for tensor in (self.encoding_weight, self.encoding_bias))
+            columns = self._columns(x.unsqueeze(-1).to(exact), *own)
+            row = columns.reshape(*x.shape, columns.shape[-1])
+            y = row @ self.coefficients[o, i].to(exact) + self.constant[o, i]
+            return y.to(torch.promote_types(x.dtype, self.coefficients.dtype))
+
+        return edge
+
+    def expansion(self, x: Tensor) -> Expansion | None:
+        """Return all edges at x [*batch, in] as linear functions of features; None with weights per edge."""
+        if self.encoding == "trainable":
+            return None
+        columns = self.features(x)
+        return Expansion(columns, self.coefficients.to(columns.dtype), self.constant.to(columns.dtype))
+
     def features(self, x: Tensor) -> Tensor:
         """Return the features [*batch, in, functions], or with weights per edge [*batch, out, in, functions]."""
         check_input(x, self.in_features)
         x = x.to(compute_dtype(torch.promote_types(x.dtype, self.coefficients.dtype)))
-        if self.encoding_weight is None or self.encoding_bias is None:
+        return self._columns(x, self.encoding_weight, self.encoding_bias)
+
+    def _columns(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        if weight is None or bias is None:
             columns = features(self.ansatz, x, tuple(map(int, self.encoding)))
         else:
-            columns = features(self.ansatz, x, self.encoding_weight.to(x.dtype), self.encoding_bias.to(x.dtype))
+            columns = features(self.ansatz, x, weight.to(x.dtype), bias.to(x.dtype))
         if self.base_activation is None:
             return columns
         base = self.base_activation(x)
         if columns.dim() == x.dim() + 1:
             return bases.append(columns, base)
         return bases.append(columns, base.unsqueeze(-2).expand(columns.shape[:-1]))
+
+    def _of_edge(self, tensor: Tensor | None, output: int, input: int) -> Tensor | None:
+        """Return what an encoding holds of one edge, with sizes of 1."""
+        if tensor is None:
+            return None
+        return tensor[[input]] if tensor.dim() == 2 else tensor[[output]][:, [input]]
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this layer, as plain JSON values.

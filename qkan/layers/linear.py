@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -10,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qkan import readout as readouts
-from qkan._checks import check_input, positive_integer
+from qkan._checks import check_input, indices_below, positive_integer
 from qkan.ansatz import MIX
-from qkan.layers import activations
+from qkan.layers import activations, parts
+from qkan.layers.edges import Expansion, check_edge
 from qkan.layers.options import OptionArguments, QKANOptions
 from qkan.precision import compute_dtype, in_autocast
 from qkan.solvers.base import Weight
@@ -174,6 +176,58 @@ class QKANLinear(nn.Module):
         if self.base_activation is not None and self.base_weight is not None:
             total = total + self.base_activation(x.to(exact)).unsqueeze(-2) * (self.mask * self.base_weight).to(exact)
         return total
+
+    def edge_function(self, output: int, input: int) -> Callable[[Tensor], Tensor]:
+        """Return what one edge adds to its output, φ(x) = mask (scale readout(z(x)) + base_weight σ(x)).
+
+        The function takes x of any shape, follows later changes of the parameters and carries their gradient. It is
+        the exact expectation where `forward` would sample binomially.
+
+        Args:
+            output: o in 0..out_features - 1.
+            input: i in 0..in_features - 1.
+
+        Raises:
+            TypeError: if one is no integer.
+            ValueError: if one is out of range.
+
+        Example:
+            >>> layer = QKANLinear(3, 2, dtype=torch.float64)
+            >>> x = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3)
+            >>> torch.allclose(layer.edge_function(1, 2)(x[:, 2]), layer.contributions(x)[:, 1, 2])
+            True
+        """
+        return parts.edge_function(self, *check_edge(self, output, input))
+
+    def expansion(self, x: Tensor) -> Expansion | None:
+        """Return all edges at x [*batch, in] as linear functions of features, the base branch as one more feature.
+
+        None for the amplitude readout and for trainable weights per edge, which have no features in common.
+        """
+        return parts.expansion(self, x)
+
+    @torch.no_grad()
+    def remove_edges(self, removed: Tensor) -> None:
+        """Set the mask of these edges, a boolean [out, in], to 0."""
+        self.mask.masked_fill_(removed.to(self.mask.device), 0)
+
+    def subset(self, outputs: Sequence[int], inputs: Sequence[int]) -> "QKANLinear":
+        """Return a new layer of these outputs and inputs, with copies of their parameters and of their mask.
+
+        Args:
+            outputs: numbers in 0..out_features - 1, in the order of the new layer.
+            inputs: numbers in 0..in_features - 1.
+
+        Raises:
+            TypeError: for numbers that are no integers.
+            ValueError: for one out of range, one twice, or none.
+
+        Example:
+            >>> QKANLinear(4, 3).subset([2, 0], [1, 3, 0]).mask.shape
+            torch.Size([2, 3])
+        """
+        rows = indices_below("outputs", outputs, self.out_features)
+        return parts.rebuild(self, parts.tensors(self, rows, indices_below("inputs", inputs, self.in_features)))
 
     @property
     def _sampled(self) -> bool:

@@ -1,10 +1,11 @@
 """The options of a QKAN layer: one frozen, validated description that layers, models and checkpoints share."""
 
+import copy
 import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from torch import nn
 
@@ -154,6 +155,15 @@ class QKANOptions:
         if isinstance(solver, PennyLane) and self.shots is not None:
             return replace(solver, shots=self.shots)
         return solver
+
+    def arguments(self) -> OptionArguments:
+        """Return the keywords that build a layer like this one; a module as base activation is copied.
+
+        >>> QKANOptions(**QKANOptions(reps=2).arguments()) == QKANOptions(reps=2)
+        True
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return cast(OptionArguments, values | {"base_activation": copy.deepcopy(self.base_activation)})
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values.

@@ -1,19 +1,62 @@
-"""`QKAN`: layers one after the other."""
+"""Layers one after the other: what all such models share, and `QKAN`."""
 
+import abc
 from collections.abc import Iterable
-from typing import Any, Unpack
+from itertools import pairwise
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from qkan._checks import positive_integer
+from qkan.layers.edges import EditableLayer
 from qkan.layers.linear import QKANLinear
 from qkan.layers.options import OptionArguments, QKANOptions
 
-__all__ = ["QKAN", "widths"]
+__all__ = ["QKAN", "Stack", "widths"]
 
 
-class QKAN(nn.Module):
+class Stack(nn.Module, abc.ABC):
+    """Edge layers one after the other; `QKAN` and `KAN`.
+
+    Args:
+        layers: at least one; the outputs of one are the inputs of the next.
+
+    Attributes:
+        layers: the layers. width: the number of inputs, then the outputs of every layer.
+
+    Shape:
+        x [*batch, width[0]] -> [*batch, width[-1]].
+    """
+
+    def __init__(self, layers: Iterable[EditableLayer]) -> None:
+        super().__init__()
+        found = list(layers)
+        self.width = (found[0].in_features, *(layer.out_features for layer in found))
+        self.layers = nn.ModuleList(found)  # type: ignore[arg-type]  # an edge layer is a module
+
+    @abc.abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this model, as plain JSON values."""
+
+    @abc.abstractmethod
+    def with_layers(self, layers: Iterable[EditableLayer]) -> Self:
+        """Return a new model of other layers, with the options and the mode of this one."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the output [*batch, width[-1]] for x [*batch, width[0]]; generator as in `QKANLinear.forward`."""
+        for layer in self.layers:
+            # Without one it is not passed on: a layer may be replaced by any module.
+            x = layer(x) if generator is None else layer(x, generator)
+        return x
+
+    @property
+    def param_size(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+class QKAN(Stack):
     """A stack of `QKANLinear` layers of the given widths (arXiv 2509.14026).
 
     Args:
@@ -48,29 +91,24 @@ class QKAN(nn.Module):
         generator: torch.Generator | None = None,
         **options: Unpack[OptionArguments],
     ) -> None:
-        super().__init__()
-        self.options = QKANOptions.parse("QKAN", options)
-        self.width = widths(width)
-        self.layers = nn.ModuleList(
+        parsed, sizes = QKANOptions.parse("QKAN", options), widths(width)
+        super().__init__(
             QKANLinear(n_in, n_out, device=device, dtype=dtype, generator=generator, **options)
-            for n_in, n_out in zip(self.width[:-1], self.width[1:], strict=True)
+            for n_in, n_out in pairwise(sizes)
         )
-
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the output [*batch, width[-1]] for x [*batch, width[0]]; generator as in `QKANLinear.forward`."""
-        for layer in self.layers:
-            # Without one it is not passed on: a layer may be replaced by any module.
-            x = layer(x) if generator is None else layer(x, generator)
-        return x
-
-    @property
-    def param_size(self) -> int:
-        """Number of trainable parameters."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        self.options = parsed
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this model, as plain JSON values."""
         return {"width": list(self.width), **self.options.to_json()}
+
+    def with_layers(self, layers: Iterable[EditableLayer], options: QKANOptions | None = None) -> "QKAN":
+        """Return a new model of other layers, with the mode of this one; options None means those of this one."""
+        found = list(layers)
+        sizes = [found[0].in_features, *(layer.out_features for layer in found)]
+        new = QKAN(sizes, device="meta", **(options or self.options).arguments())
+        new.layers = nn.ModuleList(found)  # type: ignore[arg-type]
+        return new.train(self.training)
 
 
 def widths(width: Iterable[int]) -> tuple[int, ...]:
