@@ -1,0 +1,181 @@
+"""Scores of edges and nodes against their definition, and penalties that fall when they are minimised."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import ANSATZE, MODULES, domain, error, generator, inputs, masked, module, perturb, random_layer
+from torch import nn
+
+from qkan import HQKAN, QKAN, QKANLinear
+from qkan.attribution import Sparsity, attribute, edge_scores, layer_scores, uniform_scores
+from qkan.layers.edges import edge_layers
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_scores_are_standard_deviations_with_their_gradient(name):
+    for layer in edge_layers(masked(module(name))).values():
+        x = domain(name, 4, 9, layer.in_features).requires_grad_()
+        inside = [x, *(p for p in layer.parameters() if p.requires_grad)]
+        want = layer.contributions(x).flatten(0, 1).std(0, correction=0)
+        alive = layer.mask != 0
+        got = layer_scores(layer, x)
+        assert error(got, want) < 1e-9  # a root of a difference of means
+        gradients = [torch.autograd.grad(s[alive].sum(), inside, allow_unused=True) for s in (got, want)]
+        for mine, theirs in zip(*gradients, strict=True):
+            assert (mine is None) == (theirs is None) or theirs is None or not theirs.any()
+            if theirs is not None and mine is not None:
+                assert error(mine, theirs) < 1e-8
+
+
+def test_scores_block_by_block(monkeypatch):
+    monkeypatch.setattr("qkan.attribution._BLOCK", 40)
+    layer = random_layer(readout="amplitude")
+    x = inputs("pz", 11, 5)
+    got = layer_scores(layer, x)
+    assert error(got, layer.contributions(x).std(0, correction=0)) < 1e-12
+    got.sum().backward()
+    assert layer.theta.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("ansatz", ["pz", "rpz", "real", "mix", "own", "two"])
+@pytest.mark.parametrize("encoding", ["unit", "ternary"])
+def test_uniform_scores_are_those_of_a_grid_over_a_full_turn(ansatz, encoding):
+    layer = random_layer(ansatz, encoding, scale=True)
+    points = 2 * layer.options.circuit.degree(layer.options.weights) + 1
+    x = (2 * math.pi / points * torch.arange(points, dtype=torch.float64)).unsqueeze(-1).expand(-1, 5)
+    assert error(uniform_scores(layer), layer.contributions(x).std(0, correction=0)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"encoding": "trainable"}, "encoding='trainable'"),
+        ({"encoding": "trainable-shared"}, "encoding='trainable-shared'"),
+        ({"readout": "amplitude"}, "readout='amplitude'"),
+        ({"base_activation": "silu"}, "a base branch"),
+    ],
+)
+def test_uniform_scores_are_refused_without_a_closed_form(options, reason):
+    with pytest.raises(ValueError, match=f"closed-form scores only .* got {reason}; use layer_scores"):
+        uniform_scores(QKANLinear(3, 2, **options))
+
+
+def test_scores_of_a_model_are_of_what_enters_its_layers():
+    model = perturb(HQKAN(6, 3, latent=(4, 5, 2), dtype=torch.float64))
+    x = inputs("pz", 20, 6)
+    found = edge_scores(model, (x, torch.zeros(20)))
+    assert list(found) == ["core.layers.0", "core.layers.1"]
+    hidden = model.core.layers[0](model.encoder(x))
+    assert error(found["core.layers.1"], model.core.layers[1].contributions(hidden).std(0, correction=0)) < 1e-9
+
+
+def test_a_removed_edge_scores_exactly_nothing_and_has_a_finite_gradient():
+    layer = masked(random_layer())
+    score = layer_scores(layer, inputs("pz", 9, 5))
+    assert score[0, 1] == 0
+    score.sum().backward()
+    assert layer.theta.grad.isfinite().all()
+
+
+def test_relevance_against_loops():
+    model = perturb(QKAN([3, 4, 2], dtype=torch.float64))
+    x = inputs("pz", 30, 3)
+    found = attribute(model.layers, x)
+    nodes, h = [np.ones(2)], [x, model.layers[0](x), model(x)]
+    for number in (1, 0):
+        layer = model.layers[number]
+        edges = np.zeros((layer.out_features, layer.in_features))
+        for o in range(layer.out_features):
+            for i in range(layer.in_features):
+                phi = layer.edge_function(o, i)(h[number][:, i]).detach().numpy()
+                edges[o, i] = nodes[0][o] * phi.std() / h[number + 1][:, o].detach().numpy().std()
+        np.testing.assert_allclose(found.edges[number].detach().numpy(), edges, rtol=1e-9)
+        nodes.insert(0, edges.sum(0))
+    for got, want in zip(found.nodes, nodes, strict=True):
+        np.testing.assert_allclose(got.detach().numpy(), want, rtol=1e-9)
+
+
+def test_relevance_of_a_node_that_is_constant():
+    model = perturb(QKAN([3, 4, 1], dtype=torch.float64))
+    model.layers[0].remove_edges(torch.tensor([[False] * 3, [True] * 3, [False] * 3, [False] * 3]))
+    found = attribute(model.layers, inputs("pz", 30, 3))
+    assert found.nodes[1][1] == 0
+    assert found.edges[0][1].tolist() == [0, 0, 0]
+    assert all(part.isfinite().all() for part in (*found.edges, *found.nodes))
+
+
+def test_the_penalty_is_the_formula():
+    scores = {"a": torch.tensor([[1.0, 2.0], [0.0, 1.0]]), "b": torch.tensor([[3.0]])}
+    p = np.array([1, 2, 1]) / 4
+    want = 0.1 * (0.5 * (4 + 3) + 3 * (-(p * np.log(p)).sum()))
+    assert float(Sparsity(weight=0.1, l1=0.5, entropy=3.0)(scores)) == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("width", [[4, 3], [4, 5, 3]])
+@pytest.mark.parametrize("ansatz", ["pz", "rpz", "px", "mix"])
+@pytest.mark.parametrize("part", ["l1", "entropy"])
+def test_minimising_the_penalty_alone_lowers_it(width, ansatz, part):
+    model = perturb(QKAN(width, ansatz=ANSATZE[ansatz], dtype=torch.float64))
+    sparsity = Sparsity(weight=1.0, **({"l1": 0.0, "entropy": 0.0} | {part: 1.0}))
+    x = inputs(ansatz, 50, 4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    values = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        with sparsity.recording(model) as penalty:
+            model(x)
+        values.append(penalty())
+        values[-1].backward()
+        assert all(p.grad is not None for p in model.parameters())  # one-layer models included
+        optimizer.step()
+    assert values[-1] < 0.8 * values[0]
+
+
+def test_the_recorded_penalty_is_that_of_the_scores():
+    model = perturb(QKAN([4, 5, 3], dtype=torch.float64))
+    x, sparsity = inputs("pz", 50, 4), Sparsity(weight=0.3)
+    with sparsity.recording(model) as penalty:
+        model(x)
+    assert error(penalty(), sparsity(edge_scores(model, x))) < 1e-12
+
+
+def test_the_penalty_of_dead_layers_is_nothing_and_harmless():
+    model = QKAN([2, 2], dtype=torch.float64)
+    model.layers[0].remove_edges(torch.ones(2, 2, dtype=torch.bool))
+    with Sparsity().recording(model) as penalty:
+        model(inputs("pz", 5, 2))
+    penalty().backward()
+    assert penalty() == 0
+    assert model.layers[0].theta.grad.isfinite().all()
+
+
+def test_scores_in_single_precision():
+    layer = random_layer(dtype=torch.float32)
+    x = inputs("pz", 500, 5, dtype=torch.float32)
+    want = layer.contributions(x).double().std(0, correction=0)
+    assert error(layer_scores(layer, x), want.float()) < 1e-5
+
+
+ERRORS = {
+    "no samples": (lambda: layer_scores(random_layer(), torch.zeros(0, 5)), ValueError, r"x must hold at least one"),
+    "data": (lambda: edge_scores(QKAN([2, 2]), [[1.0]]), TypeError, r"data must be inputs .*; got list"),
+    "no edges": (lambda: edge_scores(nn.Linear(2, 2), torch.zeros(1, 2)), ValueError, r"model must hold a layer with"),
+    "weight": (lambda: Sparsity(weight=-1), ValueError, r"weight must be a finite number of at least 0; got -1"),
+    "entropy": (lambda: Sparsity(entropy=math.nan), ValueError, r"entropy must be a finite number .* got nan"),
+    "l1": (lambda: Sparsity(l1=True), ValueError, r"l1 must be a finite number of at least 0; got True"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_mistakes_are_told(case):
+    call, kind, message = ERRORS[case]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_nothing_is_drawn_from_the_global_generator():
+    before = torch.get_rng_state()
+    edge_scores(QKAN([3, 2], generator=generator()), torch.zeros(4, 3))
+    assert torch.equal(torch.get_rng_state(), before)
