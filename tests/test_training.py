@@ -6,52 +6,11 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from runs import Interrupted, classes, generator, network, without_seconds
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from qkan.history import History
 from qkan.training import evaluate, fit, top_k
-
-
-def classes(samples=23, seed=1):
-    """Points in the plane, labelled by the larger coordinate: an easy task with a ragged last batch."""
-    inputs = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
-    return inputs, inputs.argmax(dim=1)
-
-
-def network(dropout=0.0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Dropout(dropout), nn.Linear(5, 3))
-
-
-def generator(seed=7):
-    return torch.Generator().manual_seed(seed)
-
-
-def without_seconds(history):
-    return {name: values for name, values in history.to_dict().items() if not name.endswith("seconds")}
-
-
-class Interrupted:
-    """A source of batches that fails in the middle of one epoch, as a killed process does."""
-
-    def __init__(self, pair, epoch):
-        self.inputs, self.targets = pair
-        self.epoch, self.started = epoch, 0
-
-    def __len__(self):
-        return len(self.inputs)
-
-    def batches(self, batch_size, generator=None):
-        self.started += 1
-        order = torch.randperm(len(self), generator=generator)
-        for number, index in enumerate(order.split(batch_size)):
-            if self.started == self.epoch and number == 1:
-                raise KeyboardInterrupt
-            yield self.inputs[index], self.targets[index]
 
 
 def test_fit_is_the_loop_one_would_write():
@@ -345,32 +304,6 @@ def test_a_source_without_batches_is_told():
 def test_wrong_k():
     with pytest.raises(ValueError, match="k counts outputs and is at least 1; got 0"):
         top_k(0)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=6))
-def test_history_round_trip_and_best(rows):
-    history = History()
-    for number, (loss, top1) in enumerate(rows, start=1):
-        history = history.append({"epoch": number, "test_loss": loss, "top1": top1})
-    assert History.from_dict(history.to_dict()) == history
-    assert history.best("test_loss")["test_loss"] == min(loss for loss, _ in rows)
-    assert history.best("top1")["epoch"] == 1 + [top1 for _, top1 in rows].index(max(top1 for _, top1 in rows))
-    assert history.best("top1", largest=False)["top1"] == min(top1 for _, top1 in rows)
-    assert history.last["epoch"] == len(history) == len(rows)
-
-
-def test_history_is_read_only_and_tells_what_it_holds():
-    history = History().append({"epoch": 1, "top1": 0.5})
-    with pytest.raises(TypeError):
-        history.last["top1"] = 1.0
-    with pytest.raises(ValueError, match="this history holds epoch, top1; got 'top5'"):
-        history.best("top5")
-    with pytest.raises(ValueError, match=r"holds \['epoch', 'top1'\]; got \['epoch'\]"):
-        history.append({"epoch": 2})
-    with pytest.raises(ValueError, match="this history is empty: no epoch has been run"):
-        _ = History().last
-    assert History().to_dict() == {}
 
 
 def test_importing_the_loop_loads_nothing_heavy():
