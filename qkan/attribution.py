@@ -17,13 +17,13 @@ from torch.utils.checkpoint import checkpoint
 
 from qkan.layers.edges import EdgeLayer, Expansion
 from qkan.layers.linear import QKANLinear
-from qkan.layers.recording import layer_inputs, recorded
+from qkan.layers.recording import Call, expanded, layer_inputs
 from qkan.readout import safe_sqrt
 
 __all__ = ["Attribution", "Sparsity", "attribute", "edge_scores", "layer_scores", "spread", "uniform_scores"]
 
 # Elements of [samples, out, in] at once, for layers without shared features.
-_BLOCK = 2**22
+_BLOCK = 2**20
 
 
 def layer_scores(layer: EdgeLayer, x: Tensor) -> Tensor:
@@ -44,7 +44,10 @@ def layer_scores(layer: EdgeLayer, x: Tensor) -> Tensor:
     if not x.numel():
         raise ValueError(f"x must hold at least one sample; got {tuple(x.shape)}")
     expansion = layer.expansion(x)
-    variance = _variance(layer, x.flatten(0, -2)) if expansion is None else _moments(expansion)
+    return _root(_variance(layer, x.flatten(0, -2)) if expansion is None else _moments(expansion))
+
+
+def _root(variance: Tensor) -> Tensor:
     return safe_sqrt(variance.clamp(min=0))  # rounding can leave less than 0
 
 
@@ -60,21 +63,21 @@ def _moments(expansion: Expansion) -> Tensor:
 def _variance(layer: EdgeLayer, x: Tensor) -> Tensor:
     """Return the variances [out, in] over x [samples, in] from the edges themselves, block by block."""
     blocks = torch.split(x, max(1, _BLOCK // (layer.out_features * layer.in_features)))
-    with torch.no_grad():  # around the mean, so that squares do not cancel
-        mean = _total(layer.contributions(block).sum(0) for block in blocks) / len(x)
+    with torch.no_grad():
+        start = layer.contributions(x[:1])  # about it, so that squares of edges that hardly move do not cancel
 
     def sums(block: Tensor) -> Tensor:
-        centred = layer.contributions(block) - mean
-        return torch.stack([centred.sum(0), (centred * centred).sum(0)])
+        moved = layer.contributions(block) - start
+        return torch.stack([moved.sum(0), (moved * moved).sum(0)])
 
-    moments = _total(_checkpointed(sums, block) for block in blocks) / len(x)  # [2, out, in]
+    # One block keeps its graph; more would keep [samples, out, in].
+    run = sums if len(blocks) == 1 or not torch.is_grad_enabled() else _checkpointed(sums)
+    moments = _total(run(block) for block in blocks) / len(x)  # [2, out, in]
     return moments[1] - moments[0].square()
 
 
-def _checkpointed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():
-        return function(x)
-    return checkpoint(function, x, use_reentrant=False)
+def _checkpointed(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: checkpoint(function, x, use_reentrant=False)
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
@@ -239,20 +242,29 @@ class Sparsity:
     def recording(self, model: nn.Module) -> Iterator[Callable[[], Tensor]]:
         """Yield a function that returns the penalty over what entered the layers while the block runs.
 
-        So the model runs once for the loss and for the penalty.
+        So the model runs once for the loss and for the penalty; layers that are a product of features hand these over.
+        A compiled model runs without compilation. The function raises a RuntimeError if no layer ran.
         """
-        with recorded(model) as seen:
+        with expanded(model) as calls:
+            yield lambda: self({name: _of_calls(_layer(model, name), found) for name, found in _ran(calls).items()})
 
-            def penalty() -> Tensor:
-                return self(
-                    {
-                        name: layer_scores(_layer(model, name), torch.cat([call.flatten(0, -2) for call in calls]))
-                        for name, calls in seen.items()
-                        if calls
-                    }
-                )
 
-            yield penalty
+def _ran(calls: Mapping[str, list[Call]]) -> dict[str, list[Call]]:
+    found = {name: made for name, made in calls.items() if made}
+    if not found:
+        raise RuntimeError(
+            "the penalty needs what enters the edge layers, and none of them was called inside the block: run the model "
+            "there, and the model that was given"
+        )
+    return found
+
+
+def _of_calls(layer: EdgeLayer, calls: list[Call]) -> Tensor:
+    """Return the scores over all calls of a layer together."""
+    first, *others = calls
+    if not others and first.expansion is not None:
+        return _root(_moments(first.expansion))
+    return layer_scores(layer, torch.cat([call.x.flatten(0, -2) for call in calls]))
 
 
 def _entropy(score: Tensor, norm: Tensor) -> Tensor:

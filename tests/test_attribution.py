@@ -141,6 +141,60 @@ def test_the_recorded_penalty_is_that_of_the_scores():
     assert error(penalty(), sparsity(edge_scores(model, x))) < 1e-12
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_recording_changes_no_output_and_no_gradient(name):
+    model = masked(module(name))
+    x = domain(name, 9, 3)  # all models of the table have three inputs
+    forwards = {layer: layer.forward for layer in edge_layers(model).values()}
+    want = model(x)
+    gradients = torch.autograd.grad(want.square().sum(), list(model.parameters()), allow_unused=True)
+    with Sparsity().recording(model):
+        got = model(x)
+    assert error(got, want) < 1e-12
+    for mine, theirs in zip(
+        torch.autograd.grad(got.square().sum(), list(model.parameters()), allow_unused=True), gradients, strict=True
+    ):
+        assert (mine is None) == (theirs is None)
+        assert mine is None or error(mine, theirs) < 1e-9
+    assert forwards == {layer: layer.forward for layer in edge_layers(model).values()}
+    assert not any("forward" in vars(layer) for layer in edge_layers(model).values())
+
+
+def test_recording_ends_with_an_error_too():
+    model = QKAN([3, 2])
+    with pytest.raises(ValueError, match="x must be"), Sparsity().recording(model):
+        model(torch.zeros(2, 4))
+    assert "forward" not in vars(model.layers[0])
+
+
+def test_the_penalty_of_a_layer_that_runs_twice_is_over_both_calls():
+    layer = random_layer(widths=(3, 3))
+    twice, x, sparsity = nn.Sequential(layer, layer), inputs("pz", 50, 3), Sparsity(weight=0.3)
+    with sparsity.recording(twice) as penalty:
+        twice(x)
+    assert error(penalty(), sparsity({"": layer_scores(layer, torch.cat([x, layer(x)]))})) < 1e-12
+
+
+def test_layers_with_shots_go_on_sampling():
+    model = QKAN([3, 2], shots=5, dtype=torch.float64)
+    x = inputs("pz", 50, 3)
+    with Sparsity().recording(model) as penalty:
+        sampled = model(x, generator())
+    assert torch.equal(sampled, model(x, generator()))
+    assert error(penalty(), Sparsity()(edge_scores(model, x))) < 1e-12  # the scores are of exact expectations
+
+
+def test_compiled_models_are_scored():
+    model, sparsity = QKAN([3, 4, 2]), Sparsity(weight=1.0)
+    x = inputs("pz", 50, 3, dtype=torch.float32)
+    compiled = torch.compile(model, backend="aot_eager")
+    compiled(x)
+    with sparsity.recording(compiled) as penalty:
+        compiled(x)
+    assert error(penalty(), sparsity(edge_scores(model, x))) < 1e-6
+    assert len(edge_scores(compiled, x)) == 2
+
+
 def test_the_penalty_of_dead_layers_is_nothing_and_harmless():
     model = QKAN([2, 2], dtype=torch.float64)
     model.layers[0].remove_edges(torch.ones(2, 2, dtype=torch.bool))
@@ -158,8 +212,25 @@ def test_scores_in_single_precision():
     assert error(layer_scores(layer, x), want.float()) < 1e-5
 
 
+class _Aside(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = QKANLinear(2, 2)
+
+    def forward(self, x):
+        return x
+
+
+def _penalty_alone():
+    with Sparsity().recording(QKAN([2, 2])) as penalty:
+        pass
+    return penalty()
+
+
 ERRORS = {
     "no samples": (lambda: layer_scores(random_layer(), torch.zeros(0, 5)), ValueError, r"x must hold at least one"),
+    "no forward": (lambda: _penalty_alone(), RuntimeError, r"none of them was called inside the block: run the model"),
+    "never called": (lambda: edge_scores(_Aside(), torch.ones(1, 2)), ValueError, r"model must call its edge layers"),
     "data": (lambda: edge_scores(QKAN([2, 2]), [[1.0]]), TypeError, r"data must be inputs .*; got list"),
     "no edges": (lambda: edge_scores(nn.Linear(2, 2), torch.zeros(1, 2)), ValueError, r"model must hold a layer with"),
     "weight": (lambda: Sparsity(weight=-1), ValueError, r"weight must be a finite number of at least 0; got -1"),
