@@ -4,12 +4,14 @@ from qkan._neighbours import warn_of_peer
 from qkan.ansatz import Ansatz as Ansatz
 from qkan.checkpoint import load as load
 from qkan.checkpoint import save as save
+from qkan.layers.kan import KANLinear as KANLinear
 from qkan.layers.linear import QKANLinear as QKANLinear
 from qkan.lowering import lower as lower
 from qkan.models.hybrid import HQKAN as HQKAN
+from qkan.models.kan import KAN as KAN
 from qkan.models.stack import QKAN as QKAN
 from qkan.training import fit as fit
 
-__all__ = ["HQKAN", "QKAN", "Ansatz", "QKANLinear", "fit", "load", "lower", "save"]
+__all__ = ["HQKAN", "KAN", "QKAN", "Ansatz", "KANLinear", "QKANLinear", "fit", "load", "lower", "save"]
 
 warn_of_peer()

@@ -1,6 +1,7 @@
 """Models made of layers."""
 
 from qkan.models.hybrid import HQKAN as HQKAN
+from qkan.models.kan import KAN as KAN
 from qkan.models.stack import QKAN as QKAN
 
-__all__ = ["HQKAN", "QKAN"]
+__all__ = ["HQKAN", "KAN", "QKAN"]

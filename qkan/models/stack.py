@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,12 @@ from qkan._checks import positive_integer
 from qkan.layers.edges import EditableLayer
 from qkan.layers.linear import QKANLinear
 from qkan.layers.options import OptionArguments, QKANOptions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from qkan.history import History
+    from qkan.symbolic import AutoSymbolic
 
 __all__ = ["QKAN", "Stack", "widths"]
 
@@ -54,6 +60,32 @@ class Stack(nn.Module, abc.ABC):
     def param_size(self) -> int:
         """Number of trainable parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    # What users of pykan look for on the model; each is a function of its own.
+
+    def fit(self, data: Any, **options: Any) -> "History":
+        """Train the model in place: `qkan.fit(model, data, ...)`."""
+        from qkan.training import fit
+
+        return fit(self, data, **options)
+
+    def plot(self, data: Any = None, **options: Any) -> "Figure":
+        """Draw the network with the curve of every edge: `qkan.plot.network(model, data, ...)`."""
+        from qkan.plot import network
+
+        return network(self, data, **options)
+
+    def prune(self, data: Any, **thresholds: float) -> Self:
+        """Return a model without what does not matter: `qkan.surgery.prune(model, data, ...)`."""
+        from qkan.surgery import prune
+
+        return prune(self, data, **thresholds)
+
+    def auto_symbolic(self, data: Any, **options: Any) -> "AutoSymbolic[Self]":
+        """Return a model whose edges are elementary functions, and a report: `qkan.symbolic.auto_symbolic`."""
+        from qkan.symbolic import auto_symbolic
+
+        return auto_symbolic(self, data, **options)
 
 
 class QKAN(Stack):
@@ -101,6 +133,12 @@ class QKAN(Stack):
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this model, as plain JSON values."""
         return {"width": list(self.width), **self.options.to_json()}
+
+    def extend(self, reps: int, encoding: str | Iterable[int] | None = None) -> "QKAN":
+        """Return a model of the same function with more repetitions: `qkan.surgery.extend(model, reps)`."""
+        from qkan.surgery import extend
+
+        return extend(self, reps, encoding)
 
     def with_layers(self, layers: Iterable[EditableLayer], options: QKANOptions | None = None) -> "QKAN":
         """Return a new model of other layers, with the mode of this one; options None means those of this one."""
