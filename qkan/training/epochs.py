@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from qkan.data.batches import Loader
 from qkan.data.reading import Reading
-from qkan.training.evaluation import evaluate, weighted_means
 from qkan.history import Epoch, History
+from qkan.training.evaluation import evaluate, weighted_means
 from qkan.training.progress import Progress
 from qkan.training.resume import TrainingState
 from qkan.training.steps import Measure

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from qkan._checks import positive_integer
 from qkan.data.batches import Batches, Data, Loader, as_batches
 from qkan.data.reading import Reading, check_fraction, divide, hold_out
+from qkan.history import History
 from qkan.training.epochs import Callback, Run
 from qkan.training.evaluation import mode
-from qkan.history import History
 from qkan.training.progress import Progress
 from qkan.training.resume import Restored, TrainingState, describe, fingerprint
 from qkan.training.schedules import Schedule, ScheduleOn, Scheduler
