@@ -10,18 +10,22 @@ from torch import Tensor, nn
 
 from qkan.ansatz import Ansatz
 from qkan.files import replace_atomically
+from qkan.layers.kan import KANLinear
 from qkan.layers.linear import QKANLinear
+from qkan.layers.snapped import SnappedLinear
 from qkan.lowering import LoweredLinear
 from qkan.models.hybrid import HQKAN
+from qkan.models.kan import KAN
 from qkan.models.stack import QKAN
 from qkan.models.study import StudyNetwork
 
 __all__ = ["load", "save"]
 
 _KEY = "qkan"
-_VERSION = 1
+# Version 2 can hold snapped layers; files without any are written as version 1, which older packages read too.
+_VERSIONS = (1, 2)
 _CLASSES: dict[str, type[nn.Module]] = {
-    cls.__name__: cls for cls in (QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork)
+    cls.__name__: cls for cls in (QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork, SnappedLinear, KANLinear, KAN)
 }
 
 
@@ -37,7 +41,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to one file, atomically: its tensors, and inside, as JSON, how to build it.
 
     Args:
-        model: a `QKANLinear`, `QKAN`, `HQKAN`, or network of the study; or what `lower` or a measurement made of one.
+        model: a `QKANLinear`, `QKAN`, `HQKAN`, or network of the study; or what `lower`, a measurement or snapping
+            edges made of one.
         path: of the file, by custom ``*.safetensors``.
 
     Raises:
@@ -58,17 +63,18 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             f"model must be one of {', '.join(_CLASSES)}; got {name}. Save such a part of it, or its state_dict()"
         )
-    header = {"version": _VERSION, "class": name, "config": model.config(), "lowered": _lowered(model)}
+    header: dict[str, Any] = {"class": name, "config": model.config()}
+    header |= {"lowered": _configs(model, LoweredLinear), "snapped": _configs(model, SnappedLinear)}
+    header["version"] = 2 if header["snapped"] or name == SnappedLinear.__name__ else 1
     tensors = {key: tensor.detach().contiguous() for key, tensor in model.state_dict().items()}
     data = _safetensors().torch.save(tensors, metadata={_KEY: json.dumps(header)})
     with replace_atomically(path) as file:
         file.write(data)
 
 
-def _lowered(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Return the configurations of the lowered layers inside, by name."""
-    layers = {name: module for name, module in model.named_modules() if name and isinstance(module, LoweredLinear)}
-    return {name: layer.config() for name, layer in layers.items()}
+def _configs(model: nn.Module, kind: type[LoweredLinear] | type[SnappedLinear]) -> dict[str, dict[str, Any]]:
+    """Return the configurations of the layers of one class inside, by name; those of outer layers come first."""
+    return {name: module.config() for name, module in model.named_modules() if name and isinstance(module, kind)}
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
@@ -113,36 +119,39 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _header(path: Path, text: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
-        version, name, config, lowered = header["version"], header["class"], header["config"], header.get("lowered", {})
+        version, name, config = header["version"], header["class"], header["config"]
+        replaced = [header.get("lowered", {}), header.get("snapped", {})]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} has a damaged configuration ({error!r}): save the model again") from error
-    if version != _VERSION:
-        raise ValueError(f"{path} has format version {version!r}, this package reads {_VERSION}: upgrade qkan-torch")
-    if (
-        not isinstance(name, str)
-        or name not in _CLASSES
-        or not isinstance(config, dict)
-        or not isinstance(lowered, dict)
-    ):
+    if version not in _VERSIONS:
+        known = " and ".join(map(str, _VERSIONS))
+        raise ValueError(f"{path} has format version {version!r}, this package reads {known}: upgrade qkan-torch")
+    if not isinstance(name, str) or name not in _CLASSES or not all(isinstance(d, dict) for d in [config, *replaced]):
         raise ValueError(f"{path} holds a {name!r}; this package builds {', '.join(_CLASSES)}: upgrade qkan-torch")
-    return {"class": name, "config": config, "lowered": lowered}
+    return {"class": name, "config": config, "lowered": replaced[0], "snapped": replaced[1]}
 
 
 def _build(path: Path, header: dict[str, Any]) -> nn.Module:
     """Build on the meta device: nothing is allocated, nothing drawn, before the file is known to fit."""
     try:
         with torch.device("meta"):
-            model = _CLASSES[header["class"]](**_arguments(header["config"]))
-            for name, config in header["lowered"].items():
-                model.set_submodule(name, LoweredLinear(**_arguments(config)))
+            model = _make(header["class"], header["config"])
+            for kind in (SnappedLinear, LoweredLinear):  # lowered layers may be inside of snapped ones
+                for name, config in header["lowered" if kind is LoweredLinear else "snapped"].items():
+                    model.set_submodule(name, _make(kind.__name__, config))
         return model
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path} has a configuration that builds no {header['class']}: {error}") from error
 
 
-def _arguments(config: dict[str, Any]) -> dict[str, Any]:
-    ansatz = config.get("ansatz")
-    return {**config, "ansatz": Ansatz.from_dict(ansatz)} if isinstance(ansatz, dict) else config
+def _make(name: str, config: dict[str, Any]) -> nn.Module:
+    """Return a new object of one of our classes; an inner layer is told by its class and its configuration."""
+    arguments, ansatz, inner = dict(config), config.get("ansatz"), config.get("inner")
+    if isinstance(ansatz, dict):
+        arguments["ansatz"] = Ansatz.from_dict(ansatz)
+    if isinstance(inner, dict):
+        arguments["inner"] = _make(inner["class"], inner["config"])
+    return _CLASSES[name](**arguments)
 
 
 def _compare(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
