@@ -1,12 +1,13 @@
 """Checks of arguments that several modules share."""
 
+import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["check_floating", "check_input", "index_below", "indices_below", "positive_integer"]
+__all__ = ["check_floating", "check_input", "check_keywords", "index_below", "indices_below", "positive_integer"]
 
 
 def check_floating(x: Any) -> None:
@@ -30,6 +31,19 @@ def check_input(x: Any, in_features: int) -> None:
     check_floating(x)
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise ValueError(f"x must be [*batch, {in_features}], with in_features as its last size; got {tuple(x.shape)}")
+
+
+def check_keywords(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise unless all names given are known.
+
+    Raises:
+        TypeError: for the first one that is not, with the nearest that is.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise TypeError(f"{owner} got an unexpected keyword {name!r}; {hint}options are {', '.join(known)}")
 
 
 def positive_integer(name: str, value: Any) -> int:

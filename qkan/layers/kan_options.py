@@ -1,7 +1,6 @@
 """The options of a classical KAN layer: one frozen, validated description that layers, models and checkpoints share."""
 
 import copy
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -9,7 +8,7 @@ from typing import Any, TypedDict, cast
 
 from torch import nn
 
-from qkan._checks import positive_integer
+from qkan._checks import check_keywords, positive_integer
 from qkan.layers import activations
 
 __all__ = ["KANArguments", "KANOptions"]
@@ -74,12 +73,7 @@ class KANOptions:
         Raises:
             TypeError: for a keyword that does not exist, with the nearest that does.
         """
-        known = [field.name for field in fields(cls)]
-        for name in arguments:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise TypeError(f"{owner} got an unexpected keyword {name!r}; {hint}options are {', '.join(known)}")
+        check_keywords(owner, arguments, [field.name for field in fields(cls)])
         return cls(**arguments)
 
     @property

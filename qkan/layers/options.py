@@ -1,7 +1,6 @@
 """The options of a QKAN layer: one frozen, validated description that layers, models and checkpoints share."""
 
 import copy
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +10,7 @@ from torch import nn
 
 from qkan import ansatz as ansatze
 from qkan import readout as readouts
-from qkan._checks import positive_integer
+from qkan._checks import check_keywords, positive_integer
 from qkan.ansatz import Ansatz
 from qkan.layers import activations
 from qkan.noise import Noise
@@ -114,12 +113,7 @@ class QKANOptions:
         Raises:
             TypeError: for a keyword that does not exist, with the nearest that does.
         """
-        known = [field.name for field in fields(cls)]
-        for name in arguments:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise TypeError(f"{owner} got an unexpected keyword {name!r}; {hint}options are {', '.join(known)}")
+        check_keywords(owner, arguments, [field.name for field in fields(cls)])
         return cls(**arguments)
 
     @property

@@ -50,7 +50,7 @@ class KAN(Stack):
         generator: torch.Generator | None = None,
         **options: Unpack[KANArguments],
     ) -> None:
-        parsed, sizes = KANOptions.parse("KAN", options), widths(layers_hidden)
+        parsed, sizes = KANOptions.parse("KAN", options), widths(layers_hidden, "layers_hidden")
         super().__init__(
             KANLinear(n_in, n_out, device=device, dtype=dtype, generator=generator, **options)
             for n_in, n_out in pairwise(sizes)

@@ -149,16 +149,16 @@ class QKAN(Stack):
         return new.train(self.training)
 
 
-def widths(width: Iterable[int]) -> tuple[int, ...]:
-    """Return the widths as a tuple of at least two positive integers.
+def widths(width: Iterable[int], name: str = "width") -> tuple[int, ...]:
+    """Return the widths as a tuple of at least two positive integers; errors call them by the name of the argument.
 
     Raises:
         TypeError: if it is no sequence of integers.
         ValueError: for fewer than two widths, or one below 1.
     """
     if isinstance(width, str) or not isinstance(width, Iterable):
-        raise TypeError(f"width must be a sequence of integers such as [in, out]; got {width!r}")
-    found = tuple(positive_integer(f"width[{i}]", w) for i, w in enumerate(width))
+        raise TypeError(f"{name} must be a sequence of integers such as [in, out]; got {width!r}")
+    found = tuple(positive_integer(f"{name}[{i}]", w) for i, w in enumerate(width))
     if len(found) < 2:
-        raise ValueError(f"width must hold at least two integers, inputs and outputs; got {found}")
+        raise ValueError(f"{name} must hold at least two integers, inputs and outputs; got {found}")
     return found
