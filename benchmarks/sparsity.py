@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.nn.functional as F
 from harness import Row, Run, interleaved, median, peak_mib, ratio
-from reporting import report
 from torch import Tensor, nn
+from variants import Setup, main
 
 from qkan import HQKAN, QKAN
 from qkan.attribution import Sparsity
@@ -48,18 +48,21 @@ def step(model: nn.Module, x: Tensor, y: Tensor, sparsity: Sparsity | None) -> R
     return run
 
 
-def measure(name: str) -> Row:
+def measure(name: str, setup: Setup) -> Row:
     build, inputs, batch = CASES[name]
-    model, x = build(), torch.randn(batch, inputs)
+    model, x = build(), torch.randn(setup.batch(batch), inputs)
     y = torch.randn_like(model(x))
     runs = {"without": step(model, x, y, None), "with": step(model, x, y, Sparsity())}
-    times = interleaved(runs, rounds=7)
-    row: Row = {"model": name, "batch": batch}
+    times = interleaved(runs, setup.rounds, setup.calls)
+    row: Row = {"model": name, "batch": len(x)}
     for side, run in runs.items():
         row[f"{side} ms"], row[f"{side} MiB"] = median(times, side), peak_mib(run)
     return row | {"ratio": ratio(times, "with", "without")}
 
 
+def rows(setup: Setup) -> list[Row]:
+    return [measure(name, setup) for name in CASES]
+
+
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    report(str(__doc__).splitlines()[0], [measure(name) for name in CASES])
+    main(__doc__, rows)

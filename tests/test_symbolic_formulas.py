@@ -186,7 +186,7 @@ def test_models(name):
 def test_sequences_with_linear_layers_and_activations():
     shared, act = snapped(random_layer(widths=(2, 2), bias=True), {(0, 0): ("sin", (1.0, 0.2, 2.0, 0.0))}), nn.Tanh()
     shared.remove_edges(torch.tensor([[False, True], [True, False]]))
-    parts = (nn.SiLU(), shared, nn.Sequential(shared, act, shared, act), nn.Identity())
+    parts = (nn.SiLU(), shared, nn.Sequential(act, shared, act), nn.Identity())
     first, last = nn.Linear(3, 2, dtype=torch.float64), nn.Linear(2, 1, bias=False, dtype=torch.float64)
     net = nn.Sequential(first, *parts, last)
     x = inputs("pz", 9, 3)

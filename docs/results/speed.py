@@ -26,6 +26,8 @@ SCRIPTS = {
     "against_gemm": "Against the bare matrix product",
     "hqkan_step": "A training step of the CIFAR-100 study",
     "operators": "Operators and small batches",
+    "sparsity": "The sparsity penalty",
+    "plots": "Plots",
     "scaling": "Scaling",
     "gpu": "On a GPU",
 }

@@ -35,6 +35,13 @@ REASONS: dict[tuple[str, str], str] = {
     ("32 -> 28, batch 1000, inference of lower(model): times the bare F.linear of the same features", "compiled"): (
         "cosines and sines of 32 000 numbers alone take 45 us, beside a product of 0.1 ms"
     ),
+    ("QKAN [32, 28], amplitude, training step with the sparsity penalty: times one without", "eager"): (
+        "edges are no linear functions of shared features: [samples, out, in] is computed, by plain operations, beside "
+        "the blocks of the layer itself"
+    ),
+    ("QKAN [32, 28], trainable, training step with the sparsity penalty: times one without", "eager"): (
+        "edges have no features in common: all are computed a second time, by plain operations"
+    ),
 }
 
 
@@ -143,6 +150,24 @@ def _memory() -> list[Bar]:
     ]
 
 
+PENALISED = (
+    "QKAN [2, 5, 1]",
+    "QKAN [2, 5, 1], 20 reps",
+    "QKAN [32, 28]",
+    "QKAN [32, 28], ternary",
+    "QKAN [784, 64, 10]",
+    "HQKAN-44 head",
+    "QKAN [32, 28], amplitude",
+    "QKAN [32, 28], trainable",
+)
+_PLOT = _one("plots", "first s", model="QKAN [784, 64, 10]")
+
+
+def _penalty(model: str) -> Bar:
+    columns = {"eager": (2, _one("sparsity", "ratio", model=model))}
+    return Bar(f"{model}, training step with the sparsity penalty: times one without", False, columns)
+
+
 BARS = [
     *_against_peer("32 -> 28, batch 1000", HEAD | PLAIN, (200, 300), (100, 150)),
     _product("32 -> 28, batch 1000", "training step", (4, 2.5), **HEAD),
@@ -160,6 +185,8 @@ BARS = [
             for way in ("eager", "compiled")
         },
     ),
+    *(_penalty(model) for model in PENALISED),
+    Bar("network plot of [784, 64, 10], written as PNG: seconds", False, {"eager": (5, _PLOT)}),
 ]
 
 
