@@ -8,11 +8,12 @@ import torch
 from helpers import ANSATZE, OPTIONS, READOUTS, TOLERANCES, error, inputs, layers_of, masked, options_for, perturb
 from torch import nn
 
-from qkan import HQKAN, QKAN, QKANLinear, load, lower, save
+from qkan import HQKAN, KAN, QKAN, QKANLinear, load, lower, save
 from qkan.attribution import attribute
 from qkan.models.study import StudyNetwork
 from qkan.noise import Noise
 from qkan.surgery import extend, prune, prune_inputs, remove_edge, remove_node, subset
+from qkan.symbolic import fix_symbolic
 
 EXACT = {torch.float32: 1e-6, torch.float64: 1e-12}
 ROWS = [
@@ -266,14 +267,51 @@ def test_pruning_follows_the_relevance():
     assert torch.equal(new.layers[1].mask != 0, alive[1][:, nodes])
 
 
-def test_the_mean_of_what_is_pruned_goes_to_the_bias():
-    model, x = perturb(QKAN([4, 3], bias=True, dtype=torch.float64)), inputs("pz", 200, 4)
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_what_is_pruned_keeps_its_mean(bias, readout):
+    model = perturb(QKAN([4, 3], bias=bias, readout=readout, dtype=torch.float64))
+    x = inputs("pz", 200, 4)
     new = prune(model, x, 0, 0.5)
     assert (new.layers[0].mask == 0).any()
     assert error(new(x).mean(0), model(x).mean(0)) < 1e-12
-    for readout in READOUTS:
-        model = perturb(QKAN([4, 3], bias=True, readout=readout, dtype=torch.float64))
-        assert error(prune(model, x, 0, 0.5)(x).mean(0), model(x).mean(0)) < 1e-12
+    assert new.config() == model.config() | {"bias": True}
+    bare = prune(model, x, 0, 0.5, keep_mean=False)
+    assert bare.config() == model.config()
+    gone = new.layers[0].mask == 0
+    assert error(bare(x), model(x) - (model.layers[0].contributions(x) * gone).sum(-1)) < 1e-12
+
+
+@pytest.mark.parametrize("build", [QKAN, KAN])
+def test_all_layers_have_a_bias_where_one_needs_it(build, tmp_path):
+    model = perturb(build([4, 6, 3], dtype=torch.float64))
+    x = inputs("pz", 200, 4) / 3
+    new = prune(model, x, 0, 0.1)
+    assert all(layer.bias is not None and layer.options.bias for layer in new.layers)
+    assert new.layers[0].bias.requires_grad
+    save(new, tmp_path / "model.safetensors")
+    assert error(load(tmp_path / "model.safetensors")(x), new(x)) < 1e-12
+    assert model.layers[0].bias is None
+    assert not model.options.bias
+
+
+def test_the_means_of_snapped_layers_stay_too():
+    model, _ = fix_symbolic(perturb(QKAN([4, 3], dtype=torch.float64)), 0, 0, 1, "cos", affine=(1.0, 0.0, 0.01, 5.0))
+    x = inputs("pz", 200, 4)
+    new = prune(model, x, 0, 0.1)
+    assert new.layers[0].mask[0, 1] == 0
+    assert error(new(x).mean(0), model(x).mean(0)) < 1e-12
+
+
+def test_many_weak_edges_are_pruned_without_loss_of_their_constants():
+    model, x = perturb(QKAN([300, 2], dtype=torch.float64)), inputs("pz", 500, 300)
+    new = prune(model, x, 0, 0.06)
+    removed = int((new.layers[0].mask == 0).sum())
+    off = (new(x) - model(x)).pow(2).mean().sqrt()
+    constants = (model.layers[0].contributions(x).mean(0) * (new.layers[0].mask == 0)).sum(-1)
+    assert removed > 250
+    assert off < 0.8 * model(x).std()
+    assert constants.abs().max() > off  # what would be lost
 
 
 def test_a_node_that_loses_all_incoming_edges_goes():

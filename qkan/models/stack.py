@@ -75,11 +75,11 @@ class Stack(nn.Module, abc.ABC):
 
         return network(self, data, **options)
 
-    def prune(self, data: Any, **thresholds: float) -> Self:
+    def prune(self, data: Any, **options: Any) -> Self:
         """Return a model without what does not matter: `qkan.surgery.prune(model, data, ...)`."""
         from qkan.surgery import prune
 
-        return prune(self, data, **thresholds)
+        return prune(self, data, **options)
 
     def auto_symbolic(self, data: Any, **options: Any) -> "AutoSymbolic[Self]":
         """Return a model whose edges are elementary functions, and a report: `qkan.symbolic.auto_symbolic`."""

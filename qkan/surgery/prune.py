@@ -1,6 +1,7 @@
 """Pruning: a smaller model from one whose unimportant edges and nodes are known from data."""
 
 import copy
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -8,9 +9,13 @@ from torch import Tensor, nn
 
 from qkan.attribution import Attribution, attribute, inputs_of
 from qkan.layers.edges import EditableLayer
+from qkan.layers.kan import KANLinear
+from qkan.layers.linear import QKANLinear
 from qkan.layers.recording import layer_inputs
+from qkan.layers.snapped import SnappedLinear
 from qkan.lowering import replace_layers
-from qkan.models.stack import Stack
+from qkan.models.kan import KAN
+from qkan.models.stack import QKAN, Stack
 from qkan.surgery.parts import chains, editable, subset
 
 __all__ = ["prune", "prune_inputs"]
@@ -25,19 +30,26 @@ def prune(
     data: Tensor | tuple[Tensor, Tensor],
     node_threshold: float = 1e-2,
     edge_threshold: float = 3e-2,
+    keep_mean: bool = True,
 ) -> M:
     """Return a model without the edges and hidden nodes whose relevance is below the thresholds.
 
     Relevance is that of `qkan.attribution.attribute`: an edge of the last layer has the standard deviation of what it
     adds relative to that of its output. A hidden node goes with all of its edges, and so does one that lost all
-    incoming or all outgoing edges. Where a layer has a bias, the mean of what was removed is added to it. Inputs and
-    outputs stay (see `prune_inputs`). Thresholds of 0 remove nothing but what adds nothing.
+    incoming or all outgoing edges. What was removed keeps its mean over the data, as a part of the bias of its layer:
+    many edges of little relevance add up to large constants. Inputs and outputs stay (see `prune_inputs`). Thresholds
+    of 0 remove nothing but what adds nothing.
+
+    Defaults suit small networks. An edge among n of equal strength has a relevance of about 1/√n: with hundreds of
+    inputs take thresholds of 1e-2 and less.
 
     Args:
         model: any module; each `QKAN` or `KAN` inside is pruned as a whole, each single layer by its edges.
         data: inputs [samples, ...] of the model, or a pair of inputs and targets, which are not read.
         node_threshold: relevance, at least 0.
         edge_threshold: relevance, at least 0.
+        keep_mean: whether the mean of what is removed stays; models without bias get one where there is something to
+            keep. False leaves the options of the model as they are.
 
     Raises:
         TypeError: for layers that cannot be edited.
@@ -60,25 +72,51 @@ def prune(
     for name, module, layers in chains(model):
         first = ".".join(filter(None, [name, "layers.0"])) if isinstance(module, Stack) else name
         if first in seen:
-            pruned[name] = _pruned(module, layers, seen[first], node_threshold, edge_threshold)
+            living, kept = _choose(layers, attribute(layers, seen[first]), node_threshold, edge_threshold)
+            edited = _edited(layers, living, _constants(layers, living, seen[first]) if keep_mean else None)
+            pruned[name] = _assembled(module, edited, kept)
     return replace_layers(model, pruned)  # type: ignore[return-value]
 
 
-def _pruned(
-    module: nn.Module, layers: list[EditableLayer], x: Tensor, node_threshold: float, edge_threshold: float
-) -> nn.Module:
-    living, kept = _choose(layers, attribute(layers, x), node_threshold, edge_threshold)
-    new = [copy.deepcopy(layer) for layer in layers]
-    for layer, edited, alive in zip(layers, new, living, strict=True):
-        removed = ~alive
-        if edited.bias is not None:
-            edited.bias.add_((_means(layer, x) * removed).sum(-1))
-        edited.remove_edges(removed)
+def _constants(layers: list[EditableLayer], living: list[Tensor], x: Tensor) -> list[Tensor]:
+    """Return what every layer would lose on average over its inputs, [out] each."""
+    lost = []
+    for layer, alive in zip(layers, living, strict=True):
+        lost.append((_means(layer, x) * ~alive).sum(-1))
         x = layer(x)  # type: ignore[operator]  # an edge layer is a module
+    return lost
+
+
+def _edited(layers: list[EditableLayer], living: list[Tensor], lost: list[Tensor] | None) -> list[EditableLayer]:
+    """Return copies of the layers without some edges; all of them have a bias if one needs it."""
+    new = [copy.deepcopy(layer) for layer in layers]
+    if lost is not None and any(constant.any() for constant in lost):
+        for layer, constant in zip(new, lost, strict=True):
+            _bias(layer).add_(constant)
+    for layer, alive in zip(new, living, strict=True):
+        layer.remove_edges(~alive)
+    return new
+
+
+def _bias(layer: EditableLayer) -> Tensor:
+    """Return the bias of a layer, which is given one if it has none."""
+    inner = layer.inner if isinstance(layer, SnappedLinear) else layer
+    if inner.bias is None:
+        if not isinstance(inner, QKANLinear | KANLinear):
+            raise ValueError(f"a {type(inner).__name__} without bias cannot keep a mean; prune with keep_mean=False")
+        inner.options = replace(inner.options, bias=True)
+        inner.bias = nn.Parameter(inner.mask.new_zeros(inner.out_features))
+    return inner.bias
+
+
+def _assembled(module: nn.Module, layers: list[EditableLayer], kept: list[Tensor]) -> nn.Module:
+    """Return the stack of the edited layers and the nodes that are kept, or the single layer."""
     if not isinstance(module, Stack):
-        return new[0]  # type: ignore[return-value]
-    nodes = {place: nodes.nonzero().flatten().tolist() for place, nodes in enumerate(kept)}
-    return subset(module.with_layers(new), nodes)
+        return layers[0]  # type: ignore[return-value]
+    new = module.with_layers(layers)
+    if isinstance(new, QKAN | KAN) and layers[0].bias is not None:
+        new.options = replace(new.options, bias=True)
+    return subset(new, {place: nodes.nonzero().flatten().tolist() for place, nodes in enumerate(kept)})
 
 
 def _choose(
