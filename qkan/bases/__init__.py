@@ -3,7 +3,22 @@
 import torch
 from torch import Tensor
 
-__all__ = ["append"]
+from qkan.bases.base import Basis, EdgewiseBasis
+from qkan.bases.bernstein import Bernstein
+from qkan.bases.harmonics import FourierBasis
+from qkan.bases.polynomials import Chebyshev, Gram, Jacobi, Legendre
+from qkan.bases.rbf import RBF
+from qkan.bases.registry import build, names
+from qkan.bases.relu import ReLUBumps
+from qkan.bases.splines import BSpline
+from qkan.bases.wavelets import DoG, MexicanHat, Meyer, Morlet, Shannon
+
+__all__ = [
+    "Basis", "EdgewiseBasis", "build", "names",
+    "BSpline", "RBF", "Chebyshev", "Legendre", "Gram", "Jacobi", "Bernstein", "FourierBasis", "ReLUBumps",
+    "MexicanHat", "Morlet", "DoG", "Meyer", "Shannon",
+    "append",
+]  # fmt: skip
 
 
 def append(features: Tensor, column: Tensor) -> Tensor:
