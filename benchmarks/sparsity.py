@@ -3,8 +3,8 @@
     python benchmarks/sparsity.py
 
 Forward, loss, backward and Adam step of the same model, as `fit` takes them, float32, with and
-without `Sparsity`, in one process, in turn. `amplitude` and `trainable` have no shared features, so that their scores
-walk over [batch, out, in] block by block.
+without `Sparsity`, in one process, in turn. `amplitude` and `trainable` have no shared features: their scores come from
+the blocks over [batch, out, in] that compute the output.
 """
 
 from collections.abc import Callable

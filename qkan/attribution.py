@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from qkan.layers.edges import EdgeLayer, Expansion
 from qkan.layers.linear import QKANLinear
-from qkan.layers.recording import Call, expanded, layer_inputs
+from qkan.layers.recording import Call, expanded, layer_inputs, variance
 from qkan.readout import safe_sqrt
 
 __all__ = ["Attribution", "Sparsity", "attribute", "edge_scores", "layer_scores", "spread", "uniform_scores"]
@@ -63,6 +63,8 @@ def _moments(expansion: Expansion) -> Tensor:
 def _variance(layer: EdgeLayer, x: Tensor) -> Tensor:
     """Return the variances [out, in] over x [samples, in] from the edges themselves, block by block."""
     blocks = torch.split(x, max(1, _BLOCK // (layer.out_features * layer.in_features)))
+    if len(blocks) == 1:  # more blocks would keep [samples, out, in]
+        return variance(layer.contributions(x))
     with torch.no_grad():
         start = layer.contributions(x[:1])  # about it, so that squares of edges that hardly move do not cancel
 
@@ -70,8 +72,7 @@ def _variance(layer: EdgeLayer, x: Tensor) -> Tensor:
         moved = layer.contributions(block) - start
         return torch.stack([moved.sum(0), (moved * moved).sum(0)])
 
-    # One block keeps its graph; more would keep [samples, out, in].
-    run = sums if len(blocks) == 1 or not torch.is_grad_enabled() else _checkpointed(sums)
+    run = _checkpointed(sums) if torch.is_grad_enabled() else sums
     moments = _total(run(block) for block in blocks) / len(x)  # [2, out, in]
     return moments[1] - moments[0].square()
 
@@ -253,8 +254,8 @@ def _ran(calls: Mapping[str, list[Call]]) -> dict[str, list[Call]]:
     found = {name: made for name, made in calls.items() if made}
     if not found:
         raise RuntimeError(
-            "the penalty needs what enters the edge layers, and none of them was called inside the block: run the model "
-            "there, and the model that was given"
+            "the penalty needs what enters the edge layers, and none of them was called inside the block: run the "
+            "model there, and the model that was given"
         )
     return found
 
@@ -264,6 +265,8 @@ def _of_calls(layer: EdgeLayer, calls: list[Call]) -> Tensor:
     first, *others = calls
     if not others and first.expansion is not None:
         return _root(_moments(first.expansion))
+    if not others and first.variance is not None:
+        return _root(first.variance)
     return layer_scores(layer, torch.cat([call.x.flatten(0, -2) for call in calls]))
 
 

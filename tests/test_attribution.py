@@ -160,6 +160,37 @@ def test_recording_changes_no_output_and_no_gradient(name):
     assert not any("forward" in vars(layer) for layer in edge_layers(model).values())
 
 
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("name", MODULES)
+def test_the_penalty_of_the_forward_pass_is_that_of_the_scores(name, small, monkeypatch):
+    if small:  # several blocks of samples and of outputs, and no room for all edges
+        monkeypatch.setattr("qkan.solvers.edgewise.blocks.LEAST", 64)
+        monkeypatch.setattr("qkan.solvers.edgewise.blocks.ELEMENTS", {"cpu": 64})
+        monkeypatch.setattr("qkan.solvers.pointwise.ELEMENTS", {"cpu": 64})
+        monkeypatch.setattr("qkan.layers.recording._SMALL", 64)
+    model, sparsity = masked(module(name)), Sparsity(weight=1.0)
+    x = domain(name, 150, 3).requires_grad_()
+    with sparsity.recording(model) as penalty:
+        y = model(x)
+    inside = [x, *(p for p in model.parameters() if p.requires_grad)]
+    got, want = y.square().mean() + penalty(), model(x).square().mean() + sparsity(edge_scores(model, x))
+    assert error(got, want) < 1e-9
+    gradients = [torch.autograd.grad(total, inside, allow_unused=True) for total in (got, want)]
+    for mine, theirs in zip(*gradients, strict=True):
+        assert error(torch.zeros(1) if mine is None else mine, torch.zeros(1) if theirs is None else theirs) < 1e-7
+
+
+@pytest.mark.parametrize("options", [{"readout": "amplitude"}, {"encoding": "trainable"}])
+def test_the_penalty_keeps_no_edges_of_layers_without_shared_features(options):
+    model, kept = QKAN([24, 20], **options), []
+    x = inputs("pz", 3000, 24, dtype=torch.float32)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        with Sparsity().recording(model) as penalty:
+            model(x)
+        penalty()
+    assert max(t.numel() for t in kept) < 3000 * 24 * 20 / 2
+
+
 def test_recording_ends_with_an_error_too():
     model = QKAN([3, 2])
     with pytest.raises(ValueError, match="x must be"), Sparsity().recording(model):

@@ -35,13 +35,6 @@ REASONS: dict[tuple[str, str], str] = {
     ("32 -> 28, batch 1000, inference of lower(model): times the bare F.linear of the same features", "compiled"): (
         "cosines and sines of 32 000 numbers alone take 45 us, beside a product of 0.1 ms"
     ),
-    ("QKAN [32, 28], amplitude, training step with the sparsity penalty: times one without", "eager"): (
-        "edges are no linear functions of shared features: [samples, out, in] is computed, by plain operations, beside "
-        "the blocks of the layer itself"
-    ),
-    ("QKAN [32, 28], trainable, training step with the sparsity penalty: times one without", "eager"): (
-        "edges have no features in common: all are computed a second time, by plain operations"
-    ),
 }
 
 

@@ -9,16 +9,21 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from qkan import bases
+from qkan import readout as readouts
 from qkan._checks import check_floating, check_input
+from qkan.bases.arguments import argument
 from qkan.layers.edges import Expansion
 from qkan.layers.options import QKANOptions
 from qkan.precision import compute_dtype, full_precision
+from qkan.solvers.bloch import Bloch
+from qkan.solvers.edgewise.layer import edgewise_moments
 from qkan.solvers.fourier import Fourier, coefficients, features
+from qkan.solvers.pointwise import amplitude_moments
 
 if TYPE_CHECKING:
     from qkan.layers.linear import QKANLinear
 
-__all__ = ["edge_function", "expansion", "rebuild", "tensors"]
+__all__ = ["edge_function", "expansion", "output_and_variance", "rebuild", "tensors"]
 
 
 def edge_function(layer: "QKANLinear", output: int, input: int) -> Callable[[Tensor], Tensor]:
@@ -57,6 +62,36 @@ def expansion(layer: "QKANLinear", x: Tensor) -> Expansion | None:
 def tensors(layer: "QKANLinear", outputs: Sequence[int], inputs: Sequence[int]) -> dict[str, Tensor]:
     """Return the parameters and the mask of a layer for these outputs and inputs alone, by name, with gradients."""
     return {name: _part(name, tensor, list(outputs), list(inputs)) for name, tensor in _own(layer)}
+
+
+def output_and_variance(layer: "QKANLinear", x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return the output without bias [*batch, out] and the variance of what every edge adds [out, in], in one pass.
+
+    None for layers that have no such pass: this is for amplitudes of expanded circuits, and for circuits that are
+    computed edge by edge, without a base branch and without noise.
+    """
+    if layer.base_weight is not None:
+        return None
+    check_input(x, layer.in_features)
+    exact = compute_dtype(torch.promote_types(x.dtype, layer.theta.dtype))
+    with full_precision(x):
+        found = _moments(layer, x.to(exact), layer.theta.to(exact), layer.gain(exact))
+    return None if found is None else (found[0], found[1] * layer.gain(exact).square())
+
+
+def _moments(layer: "QKANLinear", x: Tensor, theta: Tensor, gain: Tensor) -> tuple[Tensor, Tensor] | None:
+    circuit, readout = layer.options.circuit, layer.options.readout
+    weight, bias = layer.encoding(x.dtype)
+    if isinstance(layer.solver, Fourier) and readout == "amplitude":
+        series = coefficients(circuit, theta, weight, bias)
+        columns = features(circuit, x, weight, bias)
+        return amplitude_moments(columns, series.coefficients, series.constant, gain)
+    if not isinstance(layer.solver, Bloch):
+        return None
+    with torch.no_grad():
+        start = layer.edges(x.reshape(-1, x.shape[-1])[:1])[0].to(x.dtype)
+    u = argument(x, circuit.arccos_map)
+    return edgewise_moments(circuit, u, theta, weight, bias, gain, start, readouts.named(readout))
 
 
 def rebuild(layer: "QKANLinear", parts: Mapping[str, Tensor], options: QKANOptions | None = None) -> "QKANLinear":

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from qkan.contraction import contract_linear
+from qkan.layers import parts
 from qkan.layers.edges import EdgeLayer, EditableLayer, Expansion, edge_layers
 from qkan.layers.linear import QKANLinear
 from qkan.precision import in_autocast
 from qkan.solvers.fourier import Fourier
 
-__all__ = ["Call", "expanded", "layer_inputs", "recorded"]
+__all__ = ["Call", "expanded", "layer_inputs", "recorded", "variance"]
+
+# Elements of [samples, out, in] up to which all edges are kept for the backward.
+_SMALL = 2**21
 
 
 @contextmanager
@@ -51,19 +55,21 @@ def _listen(layer: EdgeLayer, calls: list[Tensor]) -> torch.utils.hooks.Removabl
 
 
 class Call(NamedTuple):
-    """One call of an edge layer: its input [*batch, in], and what its output was computed from, where that is known."""
+    """One call of an edge layer: its input [*batch, in], and what came of it beside the output, where there is that."""
 
     x: Tensor
-    expansion: Expansion | None
+    expansion: Expansion | None = None
+    variance: Tensor | None = None  # of what every edge adds, over the batch, [out, in]
 
 
 @contextmanager
 def expanded(model: nn.Module) -> Iterator[dict[str, list[Call]]]:
     """Yield what fills, while the block runs, with the calls of every edge layer.
 
-    Layers whose output is a product of shared features compute it from their expansion as long as the block runs, the
-    same function by another order of sums, so that features and coefficients are there for more than the output. What
-    was compiled runs without compilation inside the block.
+    As long as the block runs, layers compute their output from what the scores of their edges need too: from their
+    expansion; block by block with the variances; or, where that is small, from all edges. It is the same function by
+    another order of sums. Solvers that sample, or were asked for by name, go on as they are. What was compiled
+    runs without compilation inside the block.
 
     Raises:
         ValueError: if the model has no edge layer.
@@ -83,26 +89,46 @@ def expanded(model: nn.Module) -> Iterator[dict[str, list[Call]]]:
 
 def _through(layer: EdgeLayer, forward: Callable[..., Tensor], calls: list[Call]) -> Callable[..., Tensor]:
     def run(x: Tensor, *more: Any, **options: Any) -> Tensor:
-        expansion = layer.expansion(x) if _computes_products(layer) else None
-        calls.append(Call(x, expansion))
-        if expansion is None or not isinstance(layer, EditableLayer):
-            return forward(x, *more, **options)
-        return _product(layer, x, expansion)
+        joint = _joint(layer, x) if isinstance(layer, EditableLayer) and _exact(layer) else None
+        y, call = (forward(x, *more, **options), Call(x)) if joint is None else joint
+        calls.append(call)
+        return y
 
     return run
 
 
-def _computes_products(layer: EdgeLayer) -> bool:
-    """Return whether the layer itself computes its output as a product: other solvers, and shots, are asked for."""
-    if isinstance(layer, QKANLinear):
-        return isinstance(layer.solver, Fourier) and layer.options.shots is None
-    return isinstance(layer, EditableLayer)
+def _exact(layer: EditableLayer) -> bool:
+    """Return whether the layer may compute its output in another order."""
+    if not isinstance(layer, QKANLinear):
+        return True
+    chosen = layer.options.solver == "auto" or isinstance(layer.solver, Fourier)
+    return chosen and layer.options.shots is None
 
 
-def _product(layer: EditableLayer, x: Tensor, expansion: Expansion) -> Tensor:
-    constant = expansion.constant.sum(-1)
-    bias = constant if layer.bias is None else constant + layer.bias
-    y = contract_linear(expansion.columns, expansion.coefficients, bias)
+def _joint(layer: EditableLayer, x: Tensor) -> tuple[Tensor, Call] | None:
+    """Return the output and what it was computed with, or None where that is not worth its memory."""
+    expansion = layer.expansion(x)
+    if expansion is not None:
+        y = contract_linear(expansion.columns, expansion.coefficients, expansion.constant.sum(-1))
+        return _finished(layer, x, y), Call(x, expansion=expansion)
+    if isinstance(layer, QKANLinear) and x.numel():
+        found = parts.output_and_variance(layer, x)
+        if found is not None:
+            return _finished(layer, x, found[0]), Call(x, variance=found[1])
+    if not x.numel() or x.numel() * layer.out_features > _SMALL:
+        return None
+    edges = layer.contributions(x)
+    return _finished(layer, x, edges.sum(-1)), Call(x, variance=variance(edges.flatten(0, -3)))
+
+
+def variance(edges: Tensor) -> Tensor:
+    """Return the variance [out, in] of edges [samples, out, in] over the samples, 0 for one that is constant."""
+    moved = edges - edges[:1].detach()  # squares of edges that hardly move do not cancel
+    return moved.square().mean(0) - moved.mean(0).square()
+
+
+def _finished(layer: EditableLayer, x: Tensor, y: Tensor) -> Tensor:
+    y = y if layer.bias is None else y + layer.bias
     return y if in_autocast(y) else y.to(torch.promote_types(x.dtype, layer.mask.dtype))
 
 

@@ -5,7 +5,7 @@ hand, keeps nothing but the arguments. With r = sqrt(1 - z²) the amplitude z / 
 sqrt(1 + r) / (2 r); at and beyond |z| = 1, where 0 is taken for the derivative of r, it is 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from torch import Tensor
 from qkan._derived import Rule, apply
 from qkan.precision import full_precision
 from qkan.readout import amplitude
+from qkan.solvers import moments
 
-__all__ = ["amplitude_layer"]
+__all__ = ["amplitude_layer", "amplitude_moments"]
 
 # Elements [in, out, samples] of a block: few calls, and still in the last cache. Elsewhere than on a CPU a call costs
 # more.
@@ -48,6 +49,56 @@ def amplitude_layer(columns: Tensor, coefficients: Tensor, constant: Tensor, gai
     return y.view(*columns.shape[:-2], y.shape[-1])
 
 
+def amplitude_moments(columns: Tensor, coefficients: Tensor, constant: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `amplitude_layer` returns, and from the same blocks the variance of every amplitude over the batch.
+
+    Args:
+        columns: [*batch, in, functions].
+        coefficients: [out, in, functions].
+        constant: [out, in].
+        gain: [out, in].
+
+    Returns:
+        [*batch, out] and [out, in]; the variance is without the gain.
+    """
+    flat = columns.reshape(columns.shape[:-2].numel(), *columns.shape[-2:])
+    with torch.no_grad():  # about the first sample, so that squares of edges that hardly move do not cancel
+        start = amplitude((coefficients * flat[0]).sum(-1) + constant)
+    found = apply(Rule(_plain_moments, _run_moments, _pull_moments), flat, coefficients, constant, gain, start)
+    y, first, second = moments.split(found, len(flat), gain)
+    return y.view(*columns.shape[:-2], y.shape[-1]), moments.variance(first, second, len(flat))
+
+
+def _plain_moments(columns: Tensor, coefficients: Tensor, constant: Tensor, gain: Tensor, start: Tensor) -> Tensor:
+    values = amplitude(torch.einsum("bif,oif->boi", columns, coefficients) + constant)
+    return moments.joined(values, gain, start)
+
+
+def _run_moments(
+    columns: Tensor, coefficients: Tensor, constant: Tensor, gain: Tensor, start: Tensor
+) -> tuple[Tensor, tuple[()]]:
+    found = moments.room(len(columns), gain)
+    y, first, second = moments.split(found, len(columns), gain)
+    with full_precision(found):
+        call = _Call(columns, coefficients, constant, gain)
+        for samples, outs, features, (z, r) in call.blocks(2):
+            call.expectations(outs, features, z)
+            values = _root(z, r).add_(1).rsqrt_().mul_(z).transpose(0, 1)
+            y[samples, outs] = torch.bmm(gain[outs].unsqueeze(1), values).squeeze(1).mT
+            moved = values.sub_(start[outs].unsqueeze(-1))
+            first[outs] += moved.sum(-1)
+            second[outs] += moved.square_().sum(-1)
+    return found, ()
+
+
+def _pull_moments(
+    tensors: tuple[Tensor, ...], _kept: tuple[Tensor, ...], gradient: Tensor, _needed: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    *given, start = tensors
+    columns, _, _, gain = given
+    return *_pull_blocks(given, *moments.split(gradient, len(columns), gain), start), torch.zeros_like(start)
+
+
 def _plain(columns: Tensor, coefficients: Tensor, constant: Tensor, gain: Tensor) -> Tensor:
     z = torch.einsum("bif,oif->boi", columns, coefficients) + constant
     return (amplitude(z) * gain).sum(-1)
@@ -79,6 +130,17 @@ def _run(columns: Tensor, coefficients: Tensor, constant: Tensor, gain: Tensor) 
 def _pull(
     tensors: tuple[Tensor, ...], _kept: tuple[Tensor, ...], gradient: Tensor, _needed: tuple[bool, ...]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _pull_blocks(tensors, gradient)
+
+
+def _pull_blocks(
+    tensors: Sequence[Tensor],
+    gradient: Tensor,
+    by_first: Tensor | None = None,
+    by_second: Tensor | None = None,
+    start: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of the four tensors for that of the outputs, and for those of the sums if there are any."""
     columns, _, _, gain = tensors
     call = _Call(*tensors)
     by_columns, by_table, by_gain = torch.zeros_like(columns), torch.zeros_like(call.table), torch.zeros_like(gain)
@@ -88,12 +150,25 @@ def _pull(
             call.expectations(outs, features, z)
             torch.add(_root(z, r), 1, out=root).sqrt_()
             upstream = gradient[samples, outs].mT.contiguous()  # [out, samples]
-            values = z.div_(root).transpose(0, 1)
-            by_gain[outs] += torch.bmm(upstream.unsqueeze(1), values.mT).squeeze(1)
-            slope = root.div_(r.masked_fill_(r == 0, 0.5)).mul_(upstream).mul_(halves[:, outs])
+            values = z.div_(root)
+            by_gain[outs] += torch.bmm(upstream.unsqueeze(1), values.transpose(0, 1).mT).squeeze(1)
+            slope = root.div_(r.masked_fill_(r == 0, 0.5))
+            if by_first is None or by_second is None or start is None:
+                slope.mul_(upstream).mul_(halves[:, outs])
+            else:
+                slope.mul_(_by_values(values, upstream, *(t[outs] for t in (gain, by_first, by_second, start))))
             by_table[:, outs] += torch.bmm(slope, features.mT)
             by_columns[samples] += torch.bmm(call.table[:, outs].mT, slope)[:, :-1].permute(2, 0, 1)
     return by_columns, by_table[..., :-1].transpose(0, 1), by_table[..., -1].mT, by_gain
+
+
+def _by_values(
+    values: Tensor, upstream: Tensor, gain: Tensor, by_first: Tensor, by_second: Tensor, start: Tensor
+) -> Tensor:
+    """Return half of the gradient of values [in, out, samples], in their place."""
+    constant, slope = by_first / 2 - start * by_second, by_second  # (by_first + 2 (a - start) by_second) / 2
+    values.mul_(slope.mT.unsqueeze(-1)).add_(constant.mT.unsqueeze(-1))
+    return values.addcmul_((gain / 2).mT.unsqueeze(-1), upstream)
 
 
 def _root(z: Tensor, out: Tensor) -> Tensor:

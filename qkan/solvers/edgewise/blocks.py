@@ -12,10 +12,11 @@ from torch import Tensor
 from qkan.bases.fourier import Pair
 from qkan.precision import full_precision
 from qkan.readout import expectation
+from qkan.solvers import moments
 from qkan.solvers.edgewise.parts import Layer, Parts, signed
 from qkan.solvers.edgewise.walk import Adjoint, Fresh, Pool, advance, combined
 
-__all__ = ["Block", "Call", "run"]
+__all__ = ["Block", "Call", "run", "run_moments"]
 
 # Elements of a block's memory: small enough for the last cache, large enough for few calls and two threads. Elsewhere
 # than on a CPU a call costs more.
@@ -34,6 +35,23 @@ def run(layer: Layer, *tensors: Tensor) -> tuple[Tensor, tuple[()]]:
             value, _, _ = block.read(block.forward())
             y[block.samples, block.outs] = torch.bmm(call.gain[block.outs].mT, value).squeeze(1).mT
     return y, ()
+
+
+def run_moments(layer: Layer, *tensors: Tensor) -> tuple[Tensor, tuple[()]]:
+    """Return y and the sums of `qkan.solvers.moments`; the last tensor is the first sample's readout, [out, in]."""
+    *given, start = tensors
+    parts, sign = layer.parts(tuple(given)), layer.plan.sign
+    found = moments.room(len(parts.u), parts.gain)
+    y, first, second = moments.split(found, len(parts.u), parts.gain)
+    with full_precision(y):
+        call = Call(layer, parts)
+        for block in call.blocks(pulled=False):
+            value, _, _ = block.read(block.forward())
+            y[block.samples, block.outs] = torch.bmm(call.gain[block.outs].mT, value).squeeze(1).mT
+            moved = value - sign * start[block.outs].unsqueeze(-1)
+            first[block.outs] += sign * moved.sum(-1)
+            second[block.outs] += moved.square_().sum(-1)
+    return found, ()
 
 
 class Call:
@@ -121,10 +139,21 @@ class Block:
         return [component for slot, component in enumerate(vector) if slot != self.call.layer.plan.z]
 
     def adjoint(
-        self, gradient: Tensor, vector: list[Tensor], value: Tensor, inverse: Tensor | None, r: Tensor | None
+        self,
+        gradient: Tensor,
+        more: Tensor | None,
+        vector: list[Tensor],
+        value: Tensor,
+        inverse: Tensor | None,
+        r: Tensor | None,
     ) -> Adjoint:
-        """Return the adjoint of the vector, from gradients [out, 1, samples] and what `read` returned."""
+        """Return the adjoint of the vector, from gradients [out, 1, samples] and what `read` returned.
+
+        More gradients of the readout itself, [out, in, samples], may come on top.
+        """
         z_bar = torch.mul(gradient, self.call.gain[self.outs], out=self.pool.take())
+        if more is not None:
+            z_bar += more
         plan = self.call.layer.plan
         if inverse is None or r is None:
             return [z_bar if slot == plan.z else None for slot in range(3)]

@@ -13,12 +13,13 @@ from qkan._derived import Rule, apply
 from qkan.ansatz import Ansatz
 from qkan.bases.fourier import Pair
 from qkan.readout import Readout, amplitude, expectation, safe_sqrt
+from qkan.solvers import moments
 from qkan.solvers.base import Weight, broadcast
 from qkan.solvers.edgewise import blocks, pulling
 from qkan.solvers.edgewise.parts import Layer, Parts, signed
 from qkan.solvers.edgewise.turns import Turn, planned
 
-__all__ = ["edgewise_layer"]
+__all__ = ["edgewise_layer", "edgewise_moments"]
 
 # So many rows the compiler writes to memory; fewer it would compute anew for every sample.
 _WRITTEN = 9
@@ -46,6 +47,56 @@ def edgewise_layer(
         gain: [out, in].
         readout: pointwise map of the final state.
     """
+    found = _prepared(ansatz, u, theta, weight, bias, gain, readout)
+    return None if found is None else _applied(*found)
+
+
+def edgewise_moments(
+    ansatz: Ansatz,
+    u: Tensor,
+    theta: Tensor,
+    weight: Weight,
+    bias: Tensor | None,
+    gain: Tensor,
+    start: Tensor,
+    readout: Readout,
+) -> tuple[Tensor, Tensor] | None:
+    """Return what `edgewise_layer` returns, and from the same blocks the variance of every readout over the batch.
+
+    Args:
+        ansatz: as in `edgewise_layer`, as all but start.
+        u: [*batch, in].
+        theta: [out, in, angles].
+        weight: as there.
+        bias: as there.
+        gain: [out, in].
+        start: readouts of one sample, [out, in], about which squares are summed.
+        readout: pointwise map.
+
+    Returns:
+        [*batch, out] and [out, in]; the variance is without the gain. None where `edgewise_layer` returns None.
+    """
+    found = _prepared(ansatz, u, theta, weight, bias, gain, readout)
+    if found is None:
+        return None
+    layer, (_, *rest) = found
+    flat = u.reshape(-1, u.shape[-1])
+    rule = Rule(
+        partial(_plain_moments, layer), partial(blocks.run_moments, layer), partial(pulling.pull_moments, layer)
+    )
+    y, first, second = moments.split(apply(rule, flat, *rest, start), len(flat), gain)
+    return y.view(*u.shape[:-1], y.shape[-1]), moments.variance(first, second, len(flat))
+
+
+def _prepared(
+    ansatz: Ansatz,
+    u: Tensor,
+    theta: Tensor,
+    weight: Weight,
+    bias: Tensor | None,
+    gain: Tensor,
+    readout: Readout,
+) -> tuple[Layer, tuple[Tensor, ...]] | None:
     given = [weight] if isinstance(weight, Tensor) else []
     tensors = (u, theta, gain, *given, *([] if bias is None else [bias]))
     if ansatz.noise is not None or readout not in (expectation, amplitude) or not _alike(tensors):
@@ -56,8 +107,7 @@ def edgewise_layer(
     plan = planned(circuit, joined, bias is not None, readout is amplitude)
     if not plan.uploads:
         return None
-    layer = Layer(plan, None if isinstance(weight, Tensor) else weight, joined, bias is not None, readout)
-    return _applied(layer, tensors)
+    return Layer(plan, None if isinstance(weight, Tensor) else weight, joined, bias is not None, readout), tensors
 
 
 def _alike(tensors: tuple[Tensor, ...]) -> bool:
@@ -76,6 +126,16 @@ def _applied(layer: Layer, tensors: tuple[Tensor, ...]) -> Tensor:
 
 def _plain(layer: Layer, *tensors: Tensor) -> Tensor:
     """Return the layer by differentiable operations, [batch, out]; the compiler makes few loops of them."""
+    return (_values(layer, *tensors) * layer.parts(tensors).gain).sum(-1)
+
+
+def _plain_moments(layer: Layer, *tensors: Tensor) -> Tensor:
+    *given, start = tensors
+    return moments.joined(_values(layer, *given), layer.parts(tuple(given)).gain, start)
+
+
+def _values(layer: Layer, *tensors: Tensor) -> Tensor:
+    """Return the readout of every edge, [batch, out, in]."""
     parts = layer.parts(tensors)
     constants, vector = _constants(layer, parts)
     shared = iter([] if layer.joined else layer.shared(parts.u, parts))
@@ -90,7 +150,7 @@ def _plain(layer: Layer, *tensors: Tensor) -> Tensor:
             cos, sin = next(shared)
             pair = cos.unsqueeze(-2), sin.unsqueeze(-2)
         _turn(vector, turn, pair)
-    return (_read(layer, vector) * parts.gain).sum(-1)
+    return _read(layer, vector)
 
 
 def _constants(layer: Layer, parts: Parts) -> tuple[list[Pair], list[Tensor]]:

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from qkan.bases.fourier import Pair
 from qkan.precision import full_precision
+from qkan.solvers import moments
 from qkan.solvers.edgewise.blocks import Block, Call
 from qkan.solvers.edgewise.parts import Layer, signed
 from qkan.solvers.edgewise.turns import Terms
 from qkan.solvers.edgewise.walk import Adjoint, Fresh, retreat
 
-__all__ = ["pull"]
+__all__ = ["pull", "pull_moments"]
 
 
 def pull(
@@ -26,6 +27,24 @@ def pull(
         for block in call.blocks(pulled=True):
             found.add(block, gradient)
         return found.gradients()
+
+
+def pull_moments(
+    layer: Layer, tensors: tuple[Tensor, ...], _kept: tuple[Tensor, ...], gradient: Tensor, needed: tuple[bool, ...]
+) -> tuple[Tensor, ...]:
+    """Return the gradients of all tensors of `run_moments`; none goes to the first sample's readout."""
+    *given, start = tensors
+    parts = layer.parts(tuple(given))
+    y, by_first, by_second = moments.split(gradient, len(parts.u), parts.gain)
+    with full_precision(gradient):
+        call = Call(layer, parts)
+        found = _Found(call, needed[0])
+        slope = 2 * by_second
+        # Readouts of a block lack the sign: sign by_first + 2 (value - sign start) by_second.
+        constant = layer.plan.sign * (by_first - slope * start)
+        for block in call.blocks(pulled=True):
+            found.add(block, y, (slope[block.outs].unsqueeze(-1), constant[block.outs].unsqueeze(-1)))
+        return *found.gradients(), torch.zeros_like(start)
 
 
 class _Found:
@@ -42,15 +61,19 @@ class _Found:
         shape = gain.shape if call.layer.joined else gain.shape[1:]
         self.slopes = None if weight is None else weight.new_zeros(len(call.layer.plan.uploads), *shape)
 
-    def add(self, block: Block, gradient: Tensor) -> None:
-        """Add the gradients of a block, from those of y [batch, out]."""
+    def add(self, block: Block, gradient: Tensor, line: tuple[Tensor, Tensor] | None = None) -> None:
+        """Add the gradients of a block, from those of y [batch, out].
+
+        A line, slope and constant [out, in, 1], gives more: slope value + constant for that of every readout.
+        """
         call, kept, pool = self.call, list[Pair](), block.pool
         vector = block.forward(kept)
         value, inverse, r = block.read(vector)
         upstream = gradient[block.samples, block.outs].mT.contiguous()  # [out, samples]
         # Rows times columns this way round: the other takes several times as long.
         self.gain[block.outs] += torch.bmm(upstream.unsqueeze(1), value.mT).mT
-        adjoint = block.adjoint(upstream.unsqueeze(1), vector, value, inverse, r)
+        more = None if line is None else torch.addcmul(line[1], value, line[0])
+        adjoint = block.adjoint(upstream.unsqueeze(1), more, vector, value, inverse, r)
         places: list[Tensor | None] = [None] * len(call.turns)
         for number, place in zip(call.joined, block.angles, strict=True):
             places[number] = place
