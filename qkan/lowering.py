@@ -13,6 +13,7 @@ from qkan._checks import check_floating, check_input
 from qkan.ansatz import Ansatz
 from qkan.contraction import contract_linear
 from qkan.layers import activations
+from qkan.layers.conv import QKANConv1d, QKANConv2d, QKANConv3d
 from qkan.layers.edges import Expansion, check_edge
 from qkan.layers.linear import QKANLinear
 from qkan.precision import compute_dtype, in_autocast, widest_dtype
@@ -35,7 +36,8 @@ def lower(model: nn.Module) -> nn.Module:
         model: any module; modules used in several places stay shared.
 
     Raises:
-        ValueError: for a layer without an exact lowering (trainable weights per edge, amplitude readout), by name.
+        ValueError: for a layer without an exact lowering (trainable weights per edge, amplitude readout), by name;
+            for a convolution, whose lowered form does not exist yet.
 
     Example:
         >>> from qkan import QKAN
@@ -44,6 +46,12 @@ def lower(model: nn.Module) -> nn.Module:
         >>> torch.allclose(lower(model)(x), model(x), rtol=0, atol=1e-14)
         True
     """
+    for name, module in model.named_modules():
+        if isinstance(module, QKANConv1d | QKANConv2d | QKANConv3d):
+            raise ValueError(
+                f"layer {name or type(module).__name__} is a {type(module).__name__}, which has no lowered form yet; "
+                "lower the other parts of the model, or keep it as it is: it runs without a simulator as well"
+            )
     found = {name: module for name, module in model.named_modules() if isinstance(module, QKANLinear)}
     for name, layer in found.items():
         _require_exact(name or type(layer).__name__, layer)

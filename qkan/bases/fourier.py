@@ -9,7 +9,7 @@ from torch import Tensor
 from qkan._derived import Rule, Tensors, apply
 from qkan.bases.blocks import blocks
 
-__all__ = ["Pair", "features", "multiples"]
+__all__ = ["Pair", "factors", "features", "multiples", "write"]
 
 Pair = tuple[Tensor, Tensor]
 """Cosine and sine of one angle."""
@@ -101,17 +101,30 @@ def _pull(
     """Return the gradient [in, batch]: d cos ku = -k sin ku, d sin ku = k cos ku."""
     (columns,) = kept
     found = torch.empty(columns.shape[1:], dtype=columns.dtype, device=columns.device)
-    factors = _factors(harmonics, found.dtype, found.device)
+    weights = factors(harmonics, found.dtype, found.device).view(-1, 1, 1)
     for block in blocks(columns) if harmonics else ():
         (cos, sin), (by_cos, by_sin) = columns[:, block].chunk(2), gradient[:, block].chunk(2)
         slopes = torch.mul(by_sin, cos).addcmul_(by_cos, sin, value=-1)  # [K, in, batch]
-        torch.sum(slopes.mul_(factors), 0, out=found[block])
+        torch.sum(slopes.mul_(weights), 0, out=found[block])
     return (found if harmonics else found.zero_(),)
 
 
+def write(columns: Tensor, u: Tensor, harmonics: Sequence[int]) -> None:
+    """Write cos ku for every k, then sin ku for every k, into memory that is there; without a derivative.
+
+    Args:
+        columns: [2K, *shape], strided in any way.
+        u: [*shape], radians.
+        harmonics: K integers k >= 1.
+    """
+    pairs = torch.unflatten(columns, 0, (2, len(harmonics)))
+    _write_multiples(u, {k: pairs[:, position] for position, k in enumerate(harmonics)})
+
+
 @lru_cache(maxsize=256)
-def _factors(harmonics: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(harmonics, dtype=dtype, device=device).view(-1, 1, 1)
+def factors(harmonics: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the harmonics as a tensor [K], made once."""
+    return torch.tensor(harmonics, dtype=dtype, device=device)
 
 
 def _zero(like: Tensor) -> Pair:
