@@ -1,4 +1,4 @@
-"""`from_peer`: the trained models of the package `qkan` on the package index, as models of this one."""
+"""Trained models of other packages as models of this one: `from_peer` (circuits), `from_fastkan` (radial functions)."""
 
 import os
 import pickle
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from qkan.ansatz import MIX, PX, PZ, REAL, RPZ, Ansatz
+from qkan.models.kan import KAN
 from qkan.models.stack import QKAN
 from qkan.precision import widest_dtype
 from qkan.solvers.base import Solver
 
-__all__ = ["from_peer"]
+__all__ = ["from_fastkan", "from_peer"]
 
 _PX = replace(PX, arccos_map="none")
 _CIRCUITS: dict[str, Ansatz] = {
@@ -32,6 +33,11 @@ _FOREIGN = {
     r"layers\.\d+\.(weight|bias)": "linear layers (is_map=True)",
     r"(.*\.)?base_activation\..*": "a base activation with parameters (give the module as base_activation)",
 }
+
+# The tensors of a layer of fast-kan.
+_FASTKAN = (
+    "layernorm.weight", "layernorm.bias", "rbf.grid", "spline_linear.weight", "base_linear.weight", "base_linear.bias",
+)  # fmt: skip
 
 Layer = dict[str, Tensor]
 
@@ -294,3 +300,122 @@ def _fill(target: nn.Module, layer: Layer) -> None:
         tensor: Tensor | None = getattr(target, name)
         if tensor is not None:
             tensor.copy_(value)
+
+
+def from_fastkan(
+    checkpoint: Mapping[str, Tensor] | str | os.PathLike[str],
+    *,
+    base_activation: str | Callable[..., Any] | nn.Module = "silu",
+    denominator: float | None = None,
+) -> KAN:
+    r"""Return the model that computes what a model of fast-kan (Li 2024, arXiv 2405.06721) computes.
+
+    Its layer is y_o = Σ_i Σ_j spline_linear_oij exp(-((u_i - c_j)/h)²) + Σ_i base_linear_oi σ(x_i) + b_o, with u the
+    layer norm of x. Here it is a `KAN` with ``basis="rbf"`` and ``map="layer norm"``. Models without layer norm, and
+    models without the base branch, are told by what their checkpoint lacks.
+
+    Args:
+        checkpoint: ``FastKAN(...).state_dict()``, or the path of a file that holds one. Files are read with
+            ``weights_only=True``: no code in them is run.
+        base_activation: σ, which a checkpoint does not hold; the default is fast-kan's.
+        denominator: the width h; None for fast-kan's default, the distance of the centres.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TypeError: if checkpoint is neither a mapping of names to tensors nor a path.
+        ValueError: for names that are missing or unknown, and shapes or centres that do not fit each other.
+
+    Example:
+        >>> layer = {"rbf.grid": torch.linspace(-2, 2, 8), "spline_linear.weight": torch.ones(2, 3 * 8)}
+        >>> model = from_fastkan({f"layers.0.{name}": tensor for name, tensor in layer.items()})
+        >>> model.width, model.options.basis, model.options.base_activation
+        ((3, 2), 'rbf', None)
+    """
+    layers = _fastkan_layers(_tensors(checkpoint))
+    width, grid = _fastkan_width(layers), layers[0]["rbf.grid"]
+    branch = "base_linear.weight" in layers[0]
+    model = KAN(
+        width,
+        "rbf",
+        device=grid.device,
+        dtype=_dtype(layers),
+        generator=torch.Generator(grid.device),  # the weights it draws are overwritten: leave the global one alone
+        num_grids=len(grid),
+        grid_range=(float(grid[0]), float(grid[-1])),
+        denominator=denominator,
+        map="layer norm" if "layernorm.weight" in layers[0] else "none",
+        base_activation=base_activation if branch else None,
+        bias=branch,
+    )
+    for target, layer in zip(model.layers, layers, strict=True):
+        target.load_state_dict(_renamed(layer) | {"mask": target.state_dict()["mask"]})
+    return model
+
+
+def _renamed(layer: Layer) -> Layer:
+    """Return the tensors of a layer of fast-kan under our names."""
+    names = {
+        "rbf.grid": "basis.grid",
+        "layernorm.weight": "basis.mapping.weight",
+        "layernorm.bias": "basis.mapping.bias",
+        "base_linear.weight": "base_weight",
+        "base_linear.bias": "bias",
+    }
+    found = {ours: layer[name] for name, ours in names.items() if name in layer}
+    # [out, in · centres], the centres changing fastest
+    weight = layer["spline_linear.weight"]
+    return found | {"spline_weight": weight.reshape(len(weight), -1, len(layer["rbf.grid"]))}
+
+
+def _fastkan_layers(tensors: Mapping[str, Tensor]) -> list[Layer]:
+    """Return the tensors of each layer, all of the same names."""
+    matches = {name: re.fullmatch(rf"layers\.(\d+)\.({'|'.join(_FASTKAN)})", name) for name in tensors}
+    foreign = [name for name, match in matches.items() if not match]
+    if foreign or not tensors:
+        raise ValueError(
+            f"checkpoint must hold names such as layers.0.spline_linear.weight alone; got {_listed(foreign)}. Give the "
+            "state dict of a FastKAN; from that of a larger model, take its entries without their prefix"
+        )
+    found: dict[int, Layer] = {}
+    for name, match in matches.items():
+        if match:
+            found.setdefault(int(match[1]), {})[match[2]] = tensors[name]
+    layers = [found.get(i, {}) for i in range(max(found) + 1)]
+    parts = {name.split(".")[0] for layer in layers for name in layer} | {"rbf", "spline_linear"}
+    wanted = [name for name in _FASTKAN if name.split(".")[0] in parts]
+    missing = [f"layers.{i}.{name}" for i, layer in enumerate(layers) for name in wanted if name not in layer]
+    if missing:
+        raise ValueError(f"checkpoint lacks {_listed(missing)}; give the whole state dict of a FastKAN")
+    return layers
+
+
+def _fastkan_width(layers: list[Layer]) -> list[int]:
+    """Return the widths, after a look at whether all tensors fit them and the centres are those of a `KAN`."""
+    grid = layers[0]["rbf.grid"]
+    even = (
+        grid.dim() == 1
+        and len(grid) > 1
+        and torch.allclose(grid, torch.linspace(grid[0], grid[-1], len(grid)).to(grid))
+    )
+    if not even or any(not torch.equal(layer["rbf.grid"], grid) for layer in layers):
+        raise ValueError("rbf.grid must be the same equidistant centres, at least two, in all layers; got others")
+    weights = [layer["spline_linear.weight"] for layer in layers]
+    width = [weights[0].shape[-1] // len(grid), *(len(weight) for weight in weights)]
+    faults = []
+    for i, layer in enumerate(layers):
+        n_in, n_out = width[i : i + 2]
+        wanted = {
+            "spline_linear.weight": (n_out, n_in * len(grid)),
+            "base_linear.weight": (n_out, n_in),
+            "base_linear.bias": (n_out,),
+            "layernorm.weight": (n_in,),
+            "layernorm.bias": (n_in,),
+        }
+        faults += [
+            f"layers.{i}.{name} has shape {tuple(layer[name].shape)}, not {shape}"
+            for name, shape in wanted.items()
+            if name in layer and layer[name].shape != shape
+        ]
+    if faults:
+        raise ValueError(f"checkpoint does not fit itself with {len(grid)} centres: {'; '.join(faults)}")
+    return width

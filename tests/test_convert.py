@@ -118,9 +118,9 @@ class TestToKAN:
         low, high = x.amin(0), x.amax(0)
         assert error(layer.grid[:, 2], low - 0.05 * (high - low)) < 1e-12
         assert error(layer.grid[:, -3], high + 0.05 * (high - low)) < 1e-12
-        assert own.options.grid_range[0] <= layer.grid[:, 2].min()
+        assert own.options.basis_options["grid_range"][0] <= layer.grid[:, 2].min()
         given = to_kan(model, x, grid_range=(-3, 4)).model
-        assert given.options.grid_range == (-3, 4)
+        assert given.options.basis_options["grid_range"] == (-3, 4)
         assert error(given.layers[1].grid[:, 3], torch.full((3,), -3.0)) < 1e-12
 
     def test_an_input_that_never_changes(self):

@@ -12,7 +12,7 @@ from scipy.interpolate import BSpline
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
-from qkan import KAN, KANLinear, load, lower, save
+from qkan import KAN, KANLinear, QKANLinear, load, lower, save
 from qkan.attribution import edge_scores
 from qkan.layers import KANOptions
 from qkan.layers.edges import EditableLayer, edge_layers
@@ -45,13 +45,12 @@ def inputs(*shape, seed=1, dtype=torch.float64):
 
 def formula(layer, name, x):
     """The layer in NumPy, its splines from SciPy and its knots from the definition."""
-    options = layer.options
-    low, high = options.grid_range
-    step, k = (high - low) / options.grid_size, options.spline_order
-    knots = low + step * (np.arange(options.grid_size + 2 * k + 1) - k)
+    size, k, (low, high) = (layer.options.basis_options[key] for key in ("grid_size", "spline_order", "grid_range"))
+    step = (high - low) / size
+    knots = low + step * (np.arange(size + 2 * k + 1) - k)
     part = {key: tensor.detach().numpy() for key, tensor in layer.state_dict().items()}
     columns = []
-    for j in range(options.grid_size + k):
+    for j in range(size + k):
         values = BSpline.basis_element(knots[j : j + k + 2], extrapolate=False)(x)
         columns.append(np.where(np.isnan(values), 0, values))  # [*batch, in] each
     y = np.zeros((*x.shape[:-1], layer.out_features))
@@ -157,10 +156,11 @@ def test_removed_edges_add_nothing():
 def test_parameter_counts(name):
     layer = KANLinear(7, 4, **ROWS[name])
     options = layer.options
-    functions = options.grid_size + options.spline_order
+    size, order = options.basis_options["grid_size"], options.basis_options["spline_order"]
+    functions = size + order
     per_edge = functions + 1 + (options.base_activation is not None)
     assert layer.param_size == 28 * per_edge + (4 if options.bias else 0)
-    assert layer.grid.shape == (7, options.grid_size + 2 * options.spline_order + 1)
+    assert layer.grid.shape == (7, size + 2 * order + 1)
 
 
 def test_the_state_dict_of_efficient_kan_loads():
@@ -262,15 +262,220 @@ class TestCurves:
             layer.curve2coeff(torch.zeros(4, 3), torch.full((4, 3, 2), math.nan))
 
 
+def cubic_layer(**options):
+    """Splines that are one cubic polynomial per edge on the whole grid: any grid inside of it holds them."""
+    layer = layer_of("defaults", bias=True, **options)
+    x = torch.linspace(-1, 1, 50, dtype=torch.float64).unsqueeze(-1).expand(-1, 3)
+    powers = torch.rand(4, 3, 2, generator=generator(6), dtype=torch.float64) - 0.5
+    with torch.no_grad():
+        layer.spline_weight.copy_(layer.curve2coeff(x, sum(c * x.unsqueeze(-1) ** n for n, c in enumerate(powers))))
+    return layer
+
+
+DATA = {
+    "spread": lambda x: x,
+    "constant": lambda x: 0 * x + 0.25,
+    "repeated": lambda x: (2 * x).round() / 2,
+    "single": lambda x: x[:1],
+    "one far": lambda x: torch.cat([x, x[:1] + 1e4]),
+    "large": lambda x: 0 * x + 1e6,
+}
+
+
+class TestGrid:
+    def test_knots_blend_quantiles_and_uniform_ones(self):
+        layer, x = layer_of("all"), inputs(3, 8, 3)
+        layer.update_grid(x, margin=0.1, grid_eps=0.3)
+        for i in range(3):
+            data = np.sort(x[..., i].numpy().ravel())
+            low, high = data[0] - 0.1, data[-1] + 0.1
+            inner = 0.3 * np.linspace(low, high, 5) + 0.7 * data[[0, 5, 11, 17, 23]]
+            step = (high - low) / 4
+            want = [inner[0] - 2 * step, inner[0] - step, *inner, inner[-1] + step, inner[-1] + 2 * step]
+            assert np.abs(layer.grid[i].numpy() - want).max() < 1e-13
+
+    def test_what_new_grids_can_hold_stays(self):
+        layer, x = cubic_layer(), inputs(40, 3) / 3.5
+        before, parameters = layer(x), list(layer.parameters())
+        old = layer.grid.clone()
+        layer.update_grid(x)
+        assert (layer.grid - old).abs().min(-1).values.max() > 1e-3
+        assert error(layer(x), before) < 1e-11
+        assert [id(p) for p in layer.parameters()] == [id(p) for p in parameters]
+
+    def test_what_they_cannot_hold_is_projected(self):
+        layer, x = layer_of(grid_size=30), inputs(4000, 3) / 3.1
+        with torch.no_grad():
+            y = (4 * x).sin().unsqueeze(-1).expand(-1, -1, 2)
+            layer.spline_weight.copy_(layer.curve2coeff(x, y))
+        before = layer(x)
+        layer.update_grid(x)
+        assert 1e-9 < error(layer(x), before) < 1e-3
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("kind", DATA)
+    def test_any_data_give_finite_weights(self, kind, dtype):
+        layer = layer_of(dtype=dtype)
+        x = DATA[kind](inputs(20, 3, dtype=dtype))
+        layer.update_grid(x)
+        assert (layer.grid.diff(dim=-1) >= 0).all()
+        assert (layer.grid[:, 3] < layer.grid[:, -4]).all()
+        low, high = layer.domain().unbind(-1)
+        assert ((low <= x) & (x <= high)).all()
+        assert layer.spline_weight.isfinite().all()
+        x.requires_grad_()
+        y = layer(x)
+        y.sum().backward()
+        assert y.isfinite().all()
+        assert x.grad.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in layer.parameters())
+
+    def test_constant_data_keep_the_value(self):
+        layer, x = layer_of(), torch.full((7, 3), 0.25, dtype=torch.float64)
+        before = layer(x)
+        layer.update_grid(x)
+        assert error(layer(x), before) < 1e-4
+
+    def test_a_single_sample_needs_no_batch(self):
+        layer, other, x = layer_of(), layer_of(), inputs(3)
+        layer.update_grid(x)
+        other.update_grid(x.view(1, 1, 3))
+        assert torch.equal(layer.grid, other.grid)
+
+    def test_a_map_comes_before_the_knots(self):
+        layer, x = layer_of(map="tanh"), inputs(30, 3)
+        layer.update_grid(x)
+        assert layer.grid[:, 3:-3].abs().max() < 1.001
+        assert error(layer.grid[:, 3], x.tanh().amin(0) - 0.02 * 0.01) < 1e-12
+
+    def test_a_model_updates_layer_by_layer(self):
+        model, x = KAN([3, 4, 2], dtype=torch.float64, generator=generator(0)), inputs(60, 3)
+        other = copy.deepcopy(model)
+        y = model(x, update_grid=True)
+        other.update_grid(x)
+        assert torch.equal(y, other(x))
+        h = model.layers[0](x)
+        for layer, data in zip(model.layers, (x, h), strict=True):
+            low, high = layer.domain().unbind(-1)
+            assert error(low, data.amin(0) - 0.0002) < 1e-12
+            assert error(high, data.amax(0) + 0.0002) < 1e-12
+
+    def test_refusals(self):
+        layer = layer_of()
+        for x, options, match in [
+            (inputs(0, 3), {}, "x must hold finite samples, at least one"),
+            (inputs(4, 3) * math.nan, {}, "x must hold finite samples, at least one"),
+            (inputs(4, 2), {}, r"x must be \[\*batch, 3\]"),
+            (inputs(4, 3), {"margin": 0.0}, "margin must be a finite number above 0; got 0.0"),
+            (inputs(4, 3), {"grid_eps": 0.0}, "grid_eps must be a finite number above 0; got 0.0"),
+            (inputs(4, 3), {"grid_eps": 1.5}, "grid_eps must be above 0 and at most 1; got 1.5"),
+        ]:
+            with pytest.raises(ValueError, match=match):
+                layer.update_grid(x, **options)
+        with pytest.raises(ValueError, match="grid_size must be an integer of at least 1; got 0"):
+            layer.refine(0)
+        model = KAN([3, 2]).with_layers([QKANLinear(3, 2)])
+        with pytest.raises(ValueError, match="refine needs a KANLinear in every layer; got QKANLinear"):
+            model.refine(10)
+
+
+class TestRefine:
+    @pytest.mark.parametrize("moved", [False, True])
+    @pytest.mark.parametrize("name", ROWS)
+    def test_nested_grids_hold_the_function(self, name, moved):
+        layer, x = layer_of(name), inputs(300, 3) / 3
+        if moved:
+            layer.update_grid(x)
+        size = layer.options.basis_options["grid_size"]
+        inside = x.clamp(*layer.domain().unbind(-1))
+        for factor in (1, 2, 6):
+            finer = layer.refine(factor * size)
+            assert finer.grid.shape[1] == factor * size + 2 * layer.options.basis_options["spline_order"] + 1
+            assert error(finer.domain(), layer.domain()) < 1e-14
+            assert error(finer(inside), layer(inside)) < 1e-12
+        assert torch.equal(finer.mask, layer.mask)
+
+    def test_other_grids_hold_what_they_can(self):
+        layer, x = cubic_layer(), inputs(300, 3) / 3.01
+        for size in (1, 3, 7):
+            assert error(layer.refine(size)(x), layer(x)) < 1e-11
+        errors = [error(layer_of().refine(size)(x), layer_of()(x)) for size in (7, 32)]
+        assert 1e-5 < errors[1] < errors[0] / 2
+
+    def test_all_else_is_kept(self):
+        layer = layer_of("all", base_activation=nn.PReLU()).eval()
+        layer.base_weight.requires_grad_(False)
+        finer = layer.refine(9)
+        assert finer.options.basis_options == layer.options.basis_options | {"grid_size": 9}
+        assert finer.options.bias
+        assert (finer.training, finer.base_weight.requires_grad) == (False, False)
+        assert torch.equal(finer.bias, layer.bias)
+        assert finer.base_activation is not layer.base_activation
+        with torch.no_grad():
+            finer.base_weight.zero_()
+        assert layer.base_weight.any()
+
+    def test_a_layer_norm_goes_along(self):
+        layer, x = layer_of(map="layer norm", grid_range=(-3.0, 3.0)), inputs(40, 3)
+        finer = layer.refine(10)
+        assert error(finer(x), layer(x)) < 1e-12
+        with torch.no_grad():
+            finer.basis.mapping.bias += 1
+        assert error(layer.refine(10)(x), layer(x)) < 1e-12
+
+    def test_models(self, tmp_path):
+        model, x = KAN([3, 4, 2], dtype=torch.float64, generator=generator(0)), inputs(60, 3) / 3.1
+        model.update_grid(x)
+        finer = model.refine(10)
+        assert finer.options.basis_options["grid_size"] == 10
+        assert error(finer(x), model(x)) < 1e-12
+        save(finer, tmp_path / "finer.safetensors")
+        assert torch.equal(load(tmp_path / "finer.safetensors")(x), finer(x))
+
+
+class TestPenalty:
+    def test_the_formula(self):
+        layer = layer_of()
+        size = (np.abs(layer.spline_weight.detach().numpy()).mean(-1) * layer.mask.numpy()).ravel()
+        p = size[size > 0] / size.sum()
+        got = layer.regularization_loss(2.0, 3.0)
+        assert got.item() == pytest.approx(2 * size.sum() - 3 * (p * np.log(p)).sum(), rel=1e-13)
+        model = KAN([3, 4, 2], dtype=torch.float64)
+        assert model.regularization_loss() == sum(layer.regularization_loss() for layer in model.layers)
+
+    @pytest.mark.parametrize("zero", [(), (0,), (0, 2)])
+    def test_it_is_safe_at_zero(self, zero):
+        layer = layer_of()
+        with torch.no_grad():
+            layer.spline_weight[zero] = 0
+        loss = layer.regularization_loss()
+        loss.backward()
+        assert loss.isfinite()
+        assert layer.spline_weight.grad.isfinite().all()
+        assert torch.autograd.gradcheck(
+            lambda w: functional_call(Penalty(layer), {"layer.spline_weight": w}, ()),
+            (layer_of().spline_weight.detach().requires_grad_(),),
+        )
+
+
+class Penalty(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self):
+        return self.layer.regularization_loss()
+
+
 REFUSED = {
     "misspelt": ({"grid_sise": 5}, TypeError, "unexpected keyword 'grid_sise'; did you mean 'grid_size'"),
     "unknown": ({"reps": 5}, TypeError, "unexpected keyword 'reps'; options are grid_size, spline_order"),
     "no grid": ({"grid_size": 0}, ValueError, "grid_size must be an integer of at least 1; got 0"),
     "real grid": ({"grid_size": 5.0}, TypeError, "grid_size must be an integer; got 5.0"),
     "order": ({"spline_order": 0}, ValueError, "spline_order must be an integer of at least 1; got 0"),
-    "backwards": ({"grid_range": (1, -1)}, ValueError, "grid_range must be two finite numbers, the first below the"),
-    "infinite": ({"grid_range": (0, math.inf)}, ValueError, "grid_range must be two finite numbers"),
-    "three": ({"grid_range": (0, 1, 2)}, ValueError, "grid_range must be two numbers such as"),
+    "backwards": ({"grid_range": (1, -1)}, ValueError, "grid_range must be two numbers, the first below the"),
+    "infinite": ({"grid_range": (0, math.inf)}, ValueError, "grid_range must be a finite number; got inf"),
+    "three": ({"grid_range": (0, 1, 2)}, TypeError, "grid_range must be two numbers such as"),
     "number": ({"grid_range": 1.0}, TypeError, "grid_range must be two numbers such as"),
     "activation": ({"base_activation": "swish"}, ValueError, "base_activation must be one of identity, silu"),
     "noise": ({"scale_noise": -0.1}, ValueError, "scale_noise must be a finite number of at least 0; got -0.1"),
@@ -305,7 +510,7 @@ def test_widths_and_inputs_that_are_refused():
 
 def test_options_are_frozen_and_describe_the_layer():
     options = KANOptions(grid_range=[-1, 2], base_activation="gelu", bias=True)
-    assert options.grid_range == (-1.0, 2.0)
+    assert options.basis_options["grid_range"] == (-1.0, 2.0)
     assert KANOptions(**options.to_json()) == options
     assert KANOptions(**options.arguments()) == options
     with pytest.raises(AttributeError):
@@ -332,7 +537,7 @@ class TestModel:
         assert new.width == (3, 4)
         assert new.options == model.options
         assert not new.training
-        assert model.with_layers(model.layers, KANOptions(grid_size=9)).options.grid_size == 9
+        assert model.with_layers(model.layers, KANOptions(grid_size=9)).options.basis_options["grid_size"] == 9
 
     def test_surgery_and_scores_work_on_it(self):
         model, x = KAN([3, 5, 2], dtype=torch.float64, generator=generator(0), bias=True), inputs(60, 3) / 3
@@ -437,5 +642,6 @@ class TestTorch:
         assert y[[0, 2, 3]].isfinite().all()
 
     def test_representation(self):
-        assert "KANLinear(\n  in_features=3, out_features=2, grid_size=4, spline_order=2" in repr(layer_of("all"))
-        assert "bias=True" in repr(layer_of("all"))
+        text = repr(layer_of("all"))
+        assert "KANLinear(\n  in_features=3, out_features=2, bias=True\n" in text
+        assert "(basis): BSpline(\n    in_features=3, grid_size=4, spline_order=2, grid_range=[-2.0, 1.5]" in text

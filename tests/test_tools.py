@@ -25,6 +25,10 @@ EDITABLE = {
     "QKAN-amplitude": lambda: perturb(QKAN([4, 5, 3], readout="amplitude", bias=True, dtype=torch.float64)),
     "KAN": lambda: perturb(KAN([4, 5, 3], grid_range=(-3.0, 3.0), dtype=torch.float64)),
     "KAN-bias": lambda: perturb(KAN([4, 5, 3], grid_range=(-3.0, 3.0), bias=True, dtype=torch.float64)),
+    **{
+        f"KAN-{basis}": lambda basis=basis: perturb(KAN([4, 5, 3], basis, dtype=torch.float64, generator=generator()))
+        for basis in ("rbf", "chebyshev", "relu", "mexican_hat")
+    },
     "snapped": _snapped,
 }
 MODELS = EDITABLE | {"lowered": lambda: lower(EDITABLE["QKAN"]())}

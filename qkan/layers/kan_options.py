@@ -1,94 +1,135 @@
 """The options of a classical KAN layer: one frozen, validated description that layers, models and checkpoints share."""
 
 import copy
+import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypedDict, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
-from qkan._checks import check_keywords, positive_integer
+from qkan import bases
+from qkan._cached import cached
+from qkan._checks import check_keywords
+from qkan.bases.base import Factory
 from qkan.layers import activations
 
 __all__ = ["KANArguments", "KANOptions"]
 
+# Options of all bases.
+_COMMON = ("base_activation", "scale_base", "scale_spline", "enable_standalone_scale_spline", "bias")
+
 
 class KANArguments(TypedDict, total=False):
-    """The keywords of `KANOptions`, for type checkers and editors."""
+    """The keywords of `KANOptions`, those of all families included, for type checkers and editors."""
 
+    map: str
     grid_size: int
     spline_order: int
     grid_range: tuple[float, float]
+    num_grids: int
+    denominator: float | None
+    degree: int
+    a: float
+    b: float
+    nodes: int | None
+    g: int
+    k: int
+    train_ab: bool
+    compat: str | None
     base_activation: str | Callable[..., Any] | nn.Module | None
     scale_noise: float
     scale_base: float
     scale_spline: float
+    enable_standalone_scale_spline: bool
     bias: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class KANOptions:
     """What a KAN layer is, apart from its widths; names and defaults are efficient-kan's.
 
     Args:
-        grid_size: number of intervals G of the grid.
-        spline_order: degree k >= 1 of the splines.
-        grid_range: where the grid starts and ends; it is extended by k intervals on both sides.
+        basis: name of the family, one of `qkan.bases.names()`.
         base_activation: σ of the base branch: a module, module class, function or name, ``"identity"`` included; None
             for no base branch.
-        scale_noise: width of the noise that the splines start as, times G.
         scale_base: multiplies the start of the base weights.
-        scale_spline: multiplies the start of the spline scalers.
+        scale_spline: multiplies the start of the basis branch.
+        enable_standalone_scale_spline: whether every edge has a trained multiplier of its basis branch; by default
+            that of B-splines has.
         bias: whether outputs have a trainable bias (starts at 0).
+        scale_noise: of B-splines alone: width of the noise that they start as, times G.
+        basis_options: keywords of the family; they can be given one by one as well, as ``degree=5``.
+        **keywords: of the family, such as ``grid_size``, ``spline_order``, ``grid_range`` of B-splines.
+
+    Attributes:
+        basis_options: all keywords of the family, its defaults included.
 
     Raises:
-        ValueError: for a value out of range.
-        TypeError: for a value of the wrong type.
+        ValueError: for a value out of range, or an unknown basis.
+        TypeError: for a value of the wrong type, or a keyword that does not exist, with the nearest that does.
+
+    Example:
+        >>> KANOptions("chebyshev", degree=5).basis_options
+        {'degree': 5, 'map': 'tanh'}
     """
 
-    grid_size: int = 5
-    spline_order: int = 3
-    grid_range: tuple[float, float] = (-1.0, 1.0)
-    base_activation: str | Callable[..., Any] | nn.Module | None = "silu"
-    scale_noise: float = 0.1
-    scale_base: float = 1.0
-    scale_spline: float = 1.0
-    bias: bool = False
+    basis: str
+    basis_options: Mapping[str, Any]
+    base_activation: str | Callable[..., Any] | nn.Module | None
+    scale_base: float
+    scale_spline: float
+    enable_standalone_scale_spline: bool
+    bias: bool
+    scale_noise: float
 
-    def __post_init__(self) -> None:
-        for name in ("grid_size", "spline_order"):
-            object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
-        object.__setattr__(self, "grid_range", _range(self.grid_range))
-        activations.check(self.base_activation)
-        for name in ("scale_noise", "scale_base", "scale_spline"):
-            object.__setattr__(self, name, _multiplier(name, getattr(self, name)))
-        if not isinstance(self.bias, bool):
-            raise TypeError(f"bias must be True or False; got {self.bias!r}")
+    def __init__(
+        self,
+        basis: str = "bspline",
+        *,
+        basis_options: Mapping[str, Any] | None = None,
+        **keywords: Unpack[KANArguments],
+    ) -> None:
+        given = {**(basis_options or {}), **keywords}
+        own = (*_COMMON, "scale_noise")
+        check_keywords("KANOptions", given, (*_known(_name(basis)), "scale_noise"))
+        family = {name: value for name, value in given.items() if name not in own}
+        built = bases.build(basis, 2, 2, device="meta", **family)
+        values = {
+            "basis": basis,
+            "basis_options": {name: _frozen(value) for name, value in built.config().items()},
+            "base_activation": given.get("base_activation", "silu"),
+            "scale_base": _multiplier("scale_base", given.get("scale_base", 1.0)),
+            "scale_spline": _multiplier("scale_spline", given.get("scale_spline", 1.0)),
+            "enable_standalone_scale_spline": given.get("enable_standalone_scale_spline", basis == "bspline"),
+            "bias": given.get("bias", False),
+            "scale_noise": _multiplier("scale_noise", given.get("scale_noise", 0.1)),
+        }
+        _check_switches(values)
+        activations.check(values["base_activation"])
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
-    def parse(cls, owner: str, arguments: Mapping[str, Any]) -> "KANOptions":
+    def parse(cls, owner: str, basis: str, arguments: Mapping[str, Any]) -> "KANOptions":
         """Return the options given as keywords of ``owner``.
 
         Raises:
             TypeError: for a keyword that does not exist, with the nearest that does.
         """
-        check_keywords(owner, arguments, [field.name for field in fields(cls)])
-        return cls(**arguments)
+        check_keywords(owner, arguments, _known(_name(basis)))
+        return cls(basis, **arguments)
 
-    @property
-    def functions(self) -> int:
-        """The number of splines per input, G + k."""
-        return self.grid_size + self.spline_order
-
-    def arguments(self) -> KANArguments:
+    def arguments(self) -> dict[str, Any]:
         """Return the keywords that build a layer like this one; a module as base activation is copied.
 
         >>> KANOptions(**KANOptions(grid_size=8).arguments()) == KANOptions(grid_size=8)
         True
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return cast(KANArguments, values | {"base_activation": copy.deepcopy(self.base_activation)})
+        names = [name for name in _known(self.basis) if name not in self.basis_options and name in self.__dict__]
+        own = {name: getattr(self, name) for name in names}
+        return {"basis": self.basis, **self.basis_options, **copy.deepcopy(own)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values.
@@ -96,33 +137,39 @@ class KANOptions:
         Raises:
             ValueError: if the base activation is a module or function that has no name.
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {
-            "grid_range": list(self.grid_range),
-            "base_activation": activations.name_of(self.base_activation),
-        }
+        values = self.arguments() | {"base_activation": activations.name_of(self.base_activation)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _number(value: Any) -> float:
-    return math.nan if isinstance(value, bool | str) else float(value)
+def _name(basis: Any) -> str:
+    if not isinstance(basis, str):
+        raise TypeError(f"basis must be the name of one, of {', '.join(bases.names())}; got {basis!r}")
+    return basis
 
 
-def _range(given: Any) -> tuple[float, float]:
-    """Return two finite numbers, the first one below the second."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"grid_range must be two numbers such as (-1.0, 1.0); got {given!r}")
-    try:
-        low, high = (_number(value) for value in given)
-    except (TypeError, ValueError):
-        raise ValueError(f"grid_range must be two numbers such as (-1.0, 1.0); got {given!r}") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"grid_range must be two finite numbers, the first below the second; got {given!r}")
-    return low, high
+@cached
+def _known(basis: str) -> tuple[str, ...]:
+    """Return the keywords of a layer with this basis: those of the family first."""
+    family = type(bases.build(basis, 2, 2, device="meta"))
+    own = ("in_features", "out_features", *Factory.__annotations__)
+    parameters = [p for p in inspect.signature(family).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    names = [p.name for p in parameters if p.name not in own]
+    return (*names, *_COMMON, *(("scale_noise",) if basis == "bspline" else ()))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_switches(values: Mapping[str, Any]) -> None:
+    for name in ("enable_standalone_scale_spline", "bias"):
+        if not isinstance(values[name], bool):
+            raise TypeError(f"{name} must be True or False; got {values[name]!r}")
 
 
 def _multiplier(name: str, value: Any) -> float:
     try:
-        number = _number(value)
+        number = math.nan if isinstance(value, bool | str) else float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}") from None
     if not 0 <= number < math.inf:

@@ -75,8 +75,7 @@ def _uniform(model: nn.Module, layers: Mapping[str, EdgeLayer]) -> Tensor:
     share = torch.rand(_SAMPLES, first.in_features, generator=torch.Generator()).to(like)
     share = (share - share.amin(0)) / (share.amax(0) - share.amin(0))  # both ends are among them
     if isinstance(first, KANLinear):
-        order = first.options.spline_order
-        low, high = first.grid[:, order], first.grid[:, -1 - order]
+        low, high = first.domain().to(like).unbind(-1)
         return low + (high - low) * share
     return math.pi * (2 * share - 1)
 

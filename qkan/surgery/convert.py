@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -74,14 +73,15 @@ def to_kan(
         (True, torch.Size([3, 15]))
     """
     x = inputs_of(data)
-    options = KANOptions(grid_size=grid_size, spline_order=spline_order)
+    size, order = positive_integer("grid_size", grid_size), positive_integer("spline_order", spline_order)
     points = None if points is None else positive_integer("points", points)
     with full_precision(x):
         found = sources(model, x)
         intervals = [_interval(source, "grid_range", grid_range, _MARGIN) for source in found]
         every = torch.cat(intervals)
-        options = replace(
-            options,
+        options = KANOptions(
+            grid_size=size,
+            spline_order=order,
             grid_range=(float(every[:, 0].min()), float(every[:, 1].max())),
             base_activation=common_activation(found),
             bias=any(source.bias is not None for source in found),
@@ -92,20 +92,21 @@ def to_kan(
 
 
 def _splines(source: Source, options: KANOptions, interval: Tensor, points: int | None) -> tuple[KANLinear, EdgeReport]:
-    grid = bspline.knots(options.grid_size, options.spline_order, interval[:, 0], interval[:, 1])
+    size, order = options.basis_options["grid_size"], options.basis_options["spline_order"]
+    grid = bspline.knots(size, order, interval[:, 0], interval[:, 1])
     at = source.inputs if points is None else spread(interval, points)
     base = None if options.base_activation is None else source.base
-    weights, error = project(source, at, bspline.features(at, grid, options.spline_order), base, _SPLINE_CUTOFF)
+    weights, error = project(source, at, bspline.features(at, grid, order), base, _SPLINE_CUTOFF)
     constant = torch.zeros_like(weights[..., 0])
     tensors = {
         "spline_weight": weights,
         "spline_scaler": torch.ones_like(constant),
-        "grid": grid,
         **_common(source, base, constant),
     }
     n_out, n_in = constant.shape
     layer = KANLinear(n_in, n_out, device="meta", **options.arguments())
     _fill(layer, tensors, source, base)
+    layer.grid = grid.to(source.like.device, source.like.dtype, copy=True).contiguous()
     return layer, EdgeReport(interval, error, None, compare(source, layer, constant), constant)
 
 
