@@ -4,7 +4,13 @@ from qkan._neighbours import warn_of_peer
 from qkan.ansatz import Ansatz as Ansatz
 from qkan.checkpoint import load as load
 from qkan.checkpoint import save as save
+from qkan.layers.conv import QKANConv1d as QKANConv1d
+from qkan.layers.conv import QKANConv2d as QKANConv2d
+from qkan.layers.conv import QKANConv3d as QKANConv3d
 from qkan.layers.kan import KANLinear as KANLinear
+from qkan.layers.kan_conv import KANConv1d as KANConv1d
+from qkan.layers.kan_conv import KANConv2d as KANConv2d
+from qkan.layers.kan_conv import KANConv3d as KANConv3d
 from qkan.layers.linear import QKANLinear as QKANLinear
 from qkan.lowering import lower as lower
 from qkan.models.hybrid import HQKAN as HQKAN
@@ -12,6 +18,23 @@ from qkan.models.kan import KAN as KAN
 from qkan.models.stack import QKAN as QKAN
 from qkan.training import fit as fit
 
-__all__ = ["HQKAN", "KAN", "QKAN", "Ansatz", "KANLinear", "QKANLinear", "fit", "load", "lower", "save"]
+__all__ = [
+    "HQKAN",
+    "KAN",
+    "QKAN",
+    "Ansatz",
+    "KANConv1d",
+    "KANConv2d",
+    "KANConv3d",
+    "KANLinear",
+    "QKANConv1d",
+    "QKANConv2d",
+    "QKANConv3d",
+    "QKANLinear",
+    "fit",
+    "load",
+    "lower",
+    "save",
+]
 
 warn_of_peer()

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from qkan.ansatz import Ansatz
 from qkan.files import replace_atomically
+from qkan.layers.bottleneck import (
+    BottleneckKANConv1d,
+    BottleneckKANConv2d,
+    BottleneckKANConv3d,
+    BottleneckQKANConv1d,
+    BottleneckQKANConv2d,
+    BottleneckQKANConv3d,
+)
+from qkan.layers.conv import QKANConv1d, QKANConv2d, QKANConv3d
 from qkan.layers.kan import KANLinear
+from qkan.layers.kan_conv import KANConv1d, KANConv2d, KANConv3d
 from qkan.layers.linear import QKANLinear
 from qkan.layers.snapped import SnappedLinear
 from qkan.lowering import LoweredLinear
@@ -25,7 +35,13 @@ _KEY = "qkan"
 # Version 2 can hold snapped layers; files without any are written as version 1, which older packages read too.
 _VERSIONS = (1, 2)
 _CLASSES: dict[str, type[nn.Module]] = {
-    cls.__name__: cls for cls in (QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork, SnappedLinear, KANLinear, KAN)
+    cls.__name__: cls
+    for cls in (
+        *(QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork, SnappedLinear, KANLinear, KAN),
+        *(QKANConv1d, QKANConv2d, QKANConv3d, KANConv1d, KANConv2d, KANConv3d),
+        *(BottleneckKANConv1d, BottleneckKANConv2d, BottleneckKANConv3d),
+        *(BottleneckQKANConv1d, BottleneckQKANConv2d, BottleneckQKANConv3d),
+    )
 }
 
 
