@@ -82,7 +82,8 @@ def from_peer(
     Args:
         checkpoint: ``model.state_dict()``, or the path of a file that holds one, such as ``model.save_ckpt`` writes.
             Files are read with ``weights_only=True``: no code in them is run.
-        ansatz: that of the peer's model, under its name.
+        ansatz: that of the peer's model, under its name. Tensors of pz and mix have the same shapes, as have those of
+            rpz and px: the wrong name of such a pair builds another function.
         readout: ``"amplitude"`` for the peer's default ``fast_measure=True``, ``"expectation"`` for ``False``.
         base_activation: σ, used where a base weight is not 0; the default is the peer's.
         preact_trainable: that of the peer's model. None tells it from the encoding weights and biases: where they are
