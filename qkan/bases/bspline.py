@@ -5,8 +5,12 @@ With G intervals and order k there are G + k functions on G + 2k + 1 knots, the 
 either side (de Boor 1978, chapter X). It divides by no distance but such that hold [t_m, t_m+1): knots may coincide.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
+
+from qkan._derived import Rule, Tensors, apply
 
 __all__ = ["features", "knots"]
 
@@ -65,9 +69,45 @@ def features(x: Tensor, grid: Tensor, order: int) -> Tensor:
 
 def _columns(x: Tensor, grid: Tensor, order: int) -> Tensor:
     """Return the functions [functions, in, batch] of x [in, batch]."""
+    if torch.compiler.is_compiling():  # the compiler derives and fuses a backward of its own
+        return _plain(order, x, grid)
+    rule = Rule(partial(_plain, order), partial(_run, order), partial(_pull, order))
+    return apply(rule, x, grid)
+
+
+def _run(order: int, x: Tensor, grid: Tensor) -> tuple[Tensor, tuple[()]]:
+    return _plain(order, x, grid), ()
+
+
+def _pull(
+    order: int, tensors: Tensors, _kept: Tensors, gradient: Tensor, needed: tuple[bool, ...]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients: B'_j = k (B_j / (t_j+k - t_j) - B_j+1 / (t_j+k+1 - t_j+1)), B of degree k - 1 (de Boor)."""
+    x, grid = tensors
+    if needed[1]:
+        found: tuple[Tensor, Tensor] = torch.func.vjp(partial(_plain, order), x, grid)[1](gradient)
+        return found
+    x, inside = _clamped(x, grid)
+    interval = _interval(x, grid)
+    around = _neighbours(grid, interval, order)
+    lower = _local(x, around[1:-1], inside.to(x.dtype)) if order > 1 else inside.to(x.dtype).unsqueeze(0)
+    shares = lower.div_(around[order:] - around[:order])
+    places = interval - order + torch.arange(order + 1, device=x.device).view(-1, 1, 1)
+    there = (places >= 0) & (places < len(gradient))  # some belong to no function
+    chosen = torch.gather(gradient, 0, places.clamp_(0, len(gradient) - 1)).mul_(there)
+    slopes = (chosen[1:] - chosen[:-1]).mul_(shares).sum(0).mul_(order)
+    return slopes, torch.zeros_like(grid)
+
+
+def _clamped(x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x, the first knot where it lies outside of them, and whether it lies inside."""
     first, last = grid[:, :1], grid[:, -1:]
     inside = ~((x < first) | (x > last))  # true of a NaN
-    x = torch.where(inside, x, first)
+    return torch.where(inside, x, first), inside
+
+
+def _plain(order: int, x: Tensor, grid: Tensor) -> Tensor:
+    x, inside = _clamped(x, grid)
     interval = _interval(x, grid)
     values = _local(x, _neighbours(grid, interval, order), inside.to(x.dtype))
     count = grid.shape[-1] - 1 - order
@@ -91,9 +131,8 @@ def _neighbours(grid: Tensor, interval: Tensor, order: int) -> Tensor:
     steps = torch.arange(1, order + 1, device=grid.device, dtype=grid.dtype)
     # Knots that do not exist are only used by functions that do not exist; they must differ from their neighbours.
     before, behind = grid[:, :1] - steps.flip(0), grid[:, -1:] + steps
-    windows = torch.cat([before, grid, behind], -1).unfold(-1, 2 * order, 1)  # [in, knots + 1, 2k]
-    index = (interval + 1).unsqueeze(-1).expand(*interval.shape, 2 * order)
-    return windows.gather(1, index).permute(2, 0, 1)
+    extended = torch.cat([before, grid, behind], -1).expand(2 * order, -1, -1)  # [2k, in, knots + 2k]
+    return extended.gather(-1, interval + torch.arange(1, 2 * order + 1, device=grid.device).view(-1, 1, 1))
 
 
 def _local(x: Tensor, around: Tensor, one: Tensor) -> Tensor:
