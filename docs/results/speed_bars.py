@@ -40,7 +40,7 @@ REASONS: dict[tuple[str, str], str] = {
         "product takes 4 ms; runs gave 4.1 to 5.3"
     ),
     ("QKANConv2d 64 -> 64, 32x32: times a convolution of the same features", "eager"): (
-        "five runs on this shared machine gave 1.19 to 1.42; the features are written to memory once and read twice"
+        "five runs on this shared machine gave 1.19 to 1.42"
     ),
 }
 
