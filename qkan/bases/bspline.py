@@ -76,7 +76,13 @@ def _columns(x: Tensor, grid: Tensor, order: int) -> Tensor:
 
 
 def _run(order: int, x: Tensor, grid: Tensor) -> tuple[Tensor, tuple[()]]:
-    return _plain(order, x, grid), ()
+    """Return what `_plain` returns, in blocks of inputs: fresh memory costs more than what is computed in it."""
+    count = grid.shape[-1] - 1 - order
+    columns = x.new_zeros(count + 2 * order, *x.shape)
+    for block in _blocks(x):
+        interval, values = _values(order, x[block], grid[block])
+        columns[:, block].scatter_(0, _places(interval, order), values)
+    return columns[order : order + count], ()
 
 
 def _pull(
@@ -87,16 +93,34 @@ def _pull(
     if needed[1]:
         found: tuple[Tensor, Tensor] = torch.func.vjp(partial(_plain, order), x, grid)[1](gradient)
         return found
+    slopes = torch.empty_like(x)
+    for block in _blocks(x):
+        _slopes(order, x[block], grid[block], gradient[:, block], slopes[block])
+    return slopes, torch.zeros_like(grid)
+
+
+def _slopes(order: int, x: Tensor, grid: Tensor, gradient: Tensor, out: Tensor) -> None:
+    """Write the gradient of some inputs, [in, batch]."""
     x, inside = _clamped(x, grid)
     interval = _interval(x, grid)
     around = _neighbours(grid, interval, order)
     lower = _local(x, around[1:-1], inside.to(x.dtype)) if order > 1 else inside.to(x.dtype).unsqueeze(0)
     shares = lower.div_(around[order:] - around[:order])
-    places = interval - order + torch.arange(order + 1, device=x.device).view(-1, 1, 1)
+    places = _places(interval, order) - order
     there = (places >= 0) & (places < len(gradient))  # some belong to no function
     chosen = torch.gather(gradient, 0, places.clamp_(0, len(gradient) - 1)).mul_(there)
-    slopes = (chosen[1:] - chosen[:-1]).mul_(shares).sum(0).mul_(order)
-    return slopes, torch.zeros_like(grid)
+    torch.sum((chosen[1:] - chosen[:-1]).mul_(shares), 0, out=out).mul_(order)
+
+
+def _blocks(x: Tensor) -> list[slice]:
+    """Return slices of the inputs of x [in, batch] with about 2^15 numbers; elsewhere than on a CPU there is one."""
+    rows = max(1, 2**15 // max(x.shape[-1], 1)) if x.device.type == "cpu" else max(len(x), 1)
+    return [slice(first, first + rows) for first in range(0, len(x), rows)]
+
+
+def _places(interval: Tensor, order: int) -> Tensor:
+    """Return where functions go that do not vanish, [order + 1, in, batch], among all with those that do not exist."""
+    return interval + torch.arange(order + 1, device=interval.device).view(-1, 1, 1)
 
 
 def _clamped(x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,14 +131,18 @@ def _clamped(x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _plain(order: int, x: Tensor, grid: Tensor) -> Tensor:
-    x, inside = _clamped(x, grid)
-    interval = _interval(x, grid)
-    values = _local(x, _neighbours(grid, interval, order), inside.to(x.dtype))
+    interval, values = _values(order, x, grid)
     count = grid.shape[-1] - 1 - order
     # Of functions that begin before the first knot, or end behind the last one, there are `order` on either side.
-    places = interval + torch.arange(order + 1, device=x.device).view(-1, 1, 1)
-    columns = x.new_zeros(count + 2 * order, *x.shape).scatter(0, places, values)
+    columns = x.new_zeros(count + 2 * order, *x.shape).scatter(0, _places(interval, order), values)
     return columns[order : order + count]
+
+
+def _values(order: int, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the intervals [in, batch], and the functions that do not vanish there, [order + 1, in, batch]."""
+    x, inside = _clamped(x, grid)
+    interval = _interval(x, grid)
+    return interval, _local(x, _neighbours(grid, interval, order), inside.to(x.dtype))
 
 
 def _interval(x: Tensor, grid: Tensor) -> Tensor:
