@@ -6,6 +6,7 @@ from helpers import error, generator, inputs, perturb
 
 from qkan import KAN, QKAN, load, lower, save
 from qkan.attribution import Sparsity, attribute, edge_scores
+from qkan.bases import names
 from qkan.layers.edges import edge_layers
 from qkan.plot import edge, network, scores
 from qkan.surgery import prune, prune_inputs, remove_edge, remove_node, subset, to_kan, to_qkan
@@ -27,7 +28,8 @@ EDITABLE = {
     "KAN-bias": lambda: perturb(KAN([4, 5, 3], grid_range=(-3.0, 3.0), bias=True, dtype=torch.float64)),
     **{
         f"KAN-{basis}": lambda basis=basis: perturb(KAN([4, 5, 3], basis, dtype=torch.float64, generator=generator()))
-        for basis in ("rbf", "chebyshev", "relu", "mexican_hat")
+        for basis in names()
+        if basis != "bspline"
     },
     "snapped": _snapped,
 }
