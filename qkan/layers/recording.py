@@ -38,8 +38,9 @@ def recorded(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
         >>> {name: calls[0].shape for name, calls in seen.items()}
         {'layers.0': torch.Size([5, 3]), 'layers.1': torch.Size([5, 2])}
     """
-    seen: dict[str, list[Tensor]] = {name: [] for name in edge_layers(model)}
-    handles = [_listen(layer, seen[name]) for name, layer in edge_layers(model).items()]
+    layers = edge_layers(model)
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    handles = [_listen(layer, seen[name]) for name, layer in layers.items()]
     try:
         with torch.compiler.set_stance("force_eager"):  # compiled code does not pass by its layers
             yield seen
@@ -74,10 +75,11 @@ def expanded(model: nn.Module) -> Iterator[dict[str, list[Call]]]:
     Raises:
         ValueError: if the model has no edge layer.
     """
-    calls: dict[str, list[Call]] = {name: [] for name in edge_layers(model)}
+    layers = edge_layers(model)
+    calls: dict[str, list[Call]] = {name: [] for name in layers}
     changed = []
     try:
-        for name, layer in edge_layers(model).items():
+        for name, layer in layers.items():
             layer.forward = _through(layer, layer.forward, calls[name])  # type: ignore[attr-defined]
             changed.append(layer)
         with torch.compiler.set_stance("force_eager"):
