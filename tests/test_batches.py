@@ -220,9 +220,30 @@ def test_a_fraction_is_split_by_the_generator():
     assert evaluate(first, held_out)["loss"] == pytest.approx(history.last["test_loss"], rel=1e-6)
 
 
+def test_images_are_held_out_by_number():
+    images = Images(torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1), torch.arange(10))
+    training, held_out = split(images, 0.3, generator())
+    drawn = sorted(torch.randperm(10, generator=generator())[:3].tolist())
+    ((pixels, labels),) = held_out.batches(10)
+    assert labels.tolist() == drawn
+    assert torch.equal(pixels.flatten(), torch.tensor(drawn) / 127.5 - 1)
+    ((_, rest),) = training.batches(10)
+    assert rest.tolist() == sorted(set(range(10)) - set(drawn))
+
+
+class Whole:
+    """A source of batches without single samples."""
+
+    def __len__(self):
+        return 3
+
+    def batches(self, batch_size, generator=None):
+        yield torch.ones(3, 2), torch.zeros(3, dtype=torch.int64)
+
+
 def test_a_source_without_single_samples_cannot_be_divided():
-    with pytest.raises(TypeError, match="samples are taken out of tensors or of a Dataset; got Images"):
-        divide(Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3)), torch.tensor([0]))
+    with pytest.raises(TypeError, match=r"a fraction is held out of .* a source with take\(index\); got Whole"):
+        divide(Whole(), torch.tensor([0]))
 
 
 class Triples(Points):
@@ -258,12 +279,12 @@ WRONG = {
     "fraction of a loader": (
         {"data": loader(), "validation": 0.2},
         TypeError,
-        "a fraction is held out of tensors or of a Dataset; got DataLoader: give the validation data themselves",
+        r"a fraction is held out of .* with take\(index\); got DataLoader: give the validation data themselves",
     ),
     "fraction of a source": (
-        {"data": Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3)), "validation": 0.5},
+        {"data": Whole(), "validation": 0.5},
         TypeError,
-        "a fraction is held out of tensors or of a Dataset; got Images",
+        "a fraction is held out of .*; got Whole",
     ),
     "fraction 1": ({"validation": 1.0}, ValueError, "for validation is between 0 and 1, both excluded; got 1.0"),
     "fraction 0": ({"validation": 0}, ValueError, "is between 0 and 1, both excluded; got 0"),

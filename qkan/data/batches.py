@@ -6,9 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-__all__ = ["Batches", "Data", "Loader", "Pairs", "Samples", "as_batches", "index_batches"]
+__all__ = ["Batches", "Data", "Divisible", "Loader", "Pairs", "Samples", "as_batches", "index_batches"]
 
 Pair = tuple[Tensor, Tensor]
 
@@ -23,6 +23,15 @@ class Batches(Protocol):
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Pair]:
         """Yield inputs and targets [batch, ...]: shuffled by the generator, or in order without one."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Batches, Protocol):
+    """A source of batches whose samples have numbers, so that a part of them can be held out."""
+
+    def take(self, index: Tensor) -> "Divisible":
+        """Return a source of the samples of these numbers alone: int64 [samples], on the CPU."""
         ...
 
 
@@ -83,6 +92,10 @@ class Pairs:
         for index in index_batches(len(self), batch_size, generator, self.inputs.device):
             yield self.inputs[index], self.targets[index.to(self.targets.device)]
 
+    def take(self, index: Tensor) -> "Pairs":
+        """Return the samples of these numbers: int64 [samples]."""
+        return Pairs(self.inputs[index.to(self.inputs.device)], self.targets[index.to(self.targets.device)])
+
 
 class Samples:
     """A map-style `Dataset` of pairs (input, target), in the order that a pair of tensors would have.
@@ -110,6 +123,10 @@ class Samples:
         # a generator of its own: a DataLoader draws a seed for its workers, here from nobody else's
         for batch in DataLoader(self.dataset, batch_sampler=order, generator=torch.Generator()):
             yield _pair(batch)
+
+    def take(self, index: Tensor) -> "Samples":
+        """Return the samples of these numbers: int64 [samples]."""
+        return Samples(Subset(self.dataset, index.tolist()))
 
 
 class Loader:

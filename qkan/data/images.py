@@ -61,6 +61,11 @@ class Images:
         for index in index_batches(len(self), batch_size, generator, self.images.device):
             yield self.images[index].float().div_(127.5).sub_(1), self.labels[index]
 
+    def take(self, index: Tensor) -> "Images":
+        """Return the images of these numbers alone: int64 [samples]."""
+        index = index.to(self.images.device)
+        return Images(self.images[index], self.labels[index])
+
     def digest(self) -> str:
         """Return a short checksum of the content, which tells whether two runs saw the same data."""
         total = hashlib.sha256()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
 
-from qkan.data.batches import Batches, Data, Loader, Pair, Pairs, Samples, as_batches
+from qkan.data.batches import Batches, Data, Divisible, Loader, Pair, as_batches
 
 __all__ = ["Reading", "check_fraction", "divide", "hold_out", "split"]
 
@@ -68,11 +67,7 @@ def check_fraction(source: Batches, fraction: float) -> int:
         TypeError: the source gives no access to single samples.
         ValueError: the fraction is not between 0 and 1, or holds out nothing or everything.
     """
-    if not isinstance(source, (Pairs, Samples)):
-        kind = "DataLoader" if isinstance(source, Loader) else type(source).__name__
-        raise TypeError(
-            f"a fraction is held out of tensors or of a Dataset; got {kind}: give the validation data themselves"
-        )
+    _divisible(source)
     if not 0 < fraction < 1:
         raise ValueError(f"a fraction held out for validation is between 0 and 1, both excluded; got {fraction!r}")
     count = round(fraction * len(source))
@@ -102,8 +97,8 @@ def divide(source: Batches, held_out: Tensor) -> tuple[Batches, Batches]:
     """
     kept = torch.ones(len(source), dtype=torch.bool)
     kept[held_out] = False
-    rest, held = (_take(source, index) for index in (kept.nonzero().squeeze(1), held_out))
-    return rest, held
+    divisible = _divisible(source)
+    return divisible.take(kept.nonzero().squeeze(1)), divisible.take(held_out)
 
 
 def split(data: Data, fraction: float, generator: torch.Generator | None = None) -> tuple[Batches, Batches]:
@@ -112,7 +107,7 @@ def split(data: Data, fraction: float, generator: torch.Generator | None = None)
     For several calls of `fit` that are to share their validation data.
 
     Args:
-        data: a pair of tensors, or a map-style `Dataset` of such pairs.
+        data: a pair of tensors, a map-style `Dataset` of such pairs, or a source with `take` (see `Divisible`).
         fraction: of the samples, held out for validation.
         generator: draws them; torch's own by default.
 
@@ -129,9 +124,11 @@ def split(data: Data, fraction: float, generator: torch.Generator | None = None)
     return divide(source, hold_out(source, fraction, generator))
 
 
-def _take(source: Batches, index: Tensor) -> Batches:
-    if isinstance(source, Pairs):
-        return Pairs(source.inputs[index.to(source.inputs.device)], source.targets[index.to(source.targets.device)])
-    if isinstance(source, Samples):
-        return Samples(Subset(source.dataset, index.tolist()))
-    raise TypeError(f"samples are taken out of tensors or of a Dataset; got {type(source).__name__}")
+def _divisible(source: Batches) -> Divisible:
+    if isinstance(source, Divisible):
+        return source
+    kind = "DataLoader" if isinstance(source, Loader) else type(source).__name__
+    raise TypeError(
+        f"a fraction is held out of tensors, of a Dataset, or of a source with take(index); got {kind}: give the "
+        "validation data themselves"
+    )
