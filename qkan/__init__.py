@@ -4,6 +4,7 @@ from qkan._neighbours import warn_of_peer
 from qkan.ansatz import Ansatz as Ansatz
 from qkan.checkpoint import load as load
 from qkan.checkpoint import save as save
+from qkan.layers.activation import QKANActivation as QKANActivation
 from qkan.layers.conv import QKANConv1d as QKANConv1d
 from qkan.layers.conv import QKANConv2d as QKANConv2d
 from qkan.layers.conv import QKANConv3d as QKANConv3d
@@ -27,6 +28,7 @@ __all__ = [
     "KANConv2d",
     "KANConv3d",
     "KANLinear",
+    "QKANActivation",
     "QKANConv1d",
     "QKANConv2d",
     "QKANConv3d",

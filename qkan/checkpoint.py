@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from qkan.ansatz import Ansatz
 from qkan.files import replace_atomically
+from qkan.layers.activation import QKANActivation
 from qkan.layers.bottleneck import (
     BottleneckKANConv1d,
     BottleneckKANConv2d,
@@ -37,7 +38,7 @@ _VERSIONS = (1, 2)
 _CLASSES: dict[str, type[nn.Module]] = {
     cls.__name__: cls
     for cls in (
-        *(QKANLinear, LoweredLinear, QKAN, HQKAN, StudyNetwork, SnappedLinear, KANLinear, KAN),
+        *(QKANLinear, QKANActivation, LoweredLinear, QKAN, HQKAN, StudyNetwork, SnappedLinear, KANLinear, KAN),
         *(QKANConv1d, QKANConv2d, QKANConv3d, KANConv1d, KANConv2d, KANConv3d),
         *(BottleneckKANConv1d, BottleneckKANConv2d, BottleneckKANConv3d),
         *(BottleneckQKANConv1d, BottleneckQKANConv2d, BottleneckQKANConv3d),
@@ -57,7 +58,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to one file, atomically: its tensors, and inside, as JSON, how to build it.
 
     Args:
-        model: a `QKANLinear`, `QKAN`, `HQKAN`, `KANLinear`, `KAN`, or network of the study; or what `lower`, a
+        model: a `QKANLinear`, `QKANActivation`, `QKAN`, `HQKAN`, `KANLinear`, `KAN`, or network of the study; or what `lower`, a
             measurement or snapping edges made of one.
         path: of the file, by custom ``*.safetensors``.
 

@@ -138,8 +138,8 @@ class LoweredLinear(nn.Module):
             y = torch.einsum("...oif,oif->...o", columns, table) + bias
         return y if in_autocast(y) else y.to(dtype)
 
-    def contributions(self, x: Tensor) -> Tensor:
-        """Return what every edge adds to its output, [*batch, out, in]."""
+    def contributions(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return what every edge adds to its output, [*batch, out, in]; nothing is sampled: no generator is used."""
         columns = self.features(x)
         if columns.dim() == x.dim() + 1:
             columns = columns.unsqueeze(-3)  # [*batch, 1, in, functions]

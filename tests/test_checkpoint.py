@@ -132,7 +132,7 @@ class Mine(QKAN):
 
 NOT_SAVED = {
     "another module": (
-        lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, LoweredLinear, QKAN, .*; got Linear"),
+        lambda: nn.Linear(3, 2), TypeError, r"model must be one of QKANLinear, QKANActivation, LoweredLinear, QKAN, .*; got Linear"),
     "subclass": (lambda: Mine([3, 2]), TypeError, r"model must be one of .*; got Mine"),
     "state dict": (lambda: QKAN([3, 2]).state_dict(), TypeError, r"model must be one of .*; got OrderedDict"),
     "function": (lambda: QKAN([3, 2], base_activation=torch.sin), ValueError, r"base_activation .* has no name"),

@@ -9,7 +9,7 @@ from helpers import error, generator
 from torch import nn
 
 import qkan.layers as layers
-from qkan import KANLinear, QKANConv1d, QKANConv2d, QKANConv3d, QKANLinear
+from qkan import KANLinear, QKANActivation, QKANConv1d, QKANConv2d, QKANConv3d, QKANLinear
 from qkan.bases import names
 from qkan.layers import BottleneckKANConv2d, BottleneckQKANConv2d
 from qkan.models.baselines import MODELS, baseline
@@ -38,6 +38,8 @@ TABLE |= {
 }
 TABLE |= {
     "QKANLinear": (lambda **factory: QKANLinear(4, 3, **factory), (4,)),
+    "QKANActivation": (lambda **factory: QKANActivation(4, encoding="ternary", scale=True, **factory), (4,)),
+    "QKANActivation-trainable": (lambda **factory: QKANActivation(4, encoding="trainable", **factory), (4,)),
     "QKANConv1d": (_conv(QKANConv1d), (4, *SPACE[1])),
     "QKANConv2d": (_conv(QKANConv2d, groups=2, encoding="ternary", scale=True), (4, *SPACE[2])),
     "QKANConv3d": (_conv(QKANConv3d, base_activation="silu"), (4, *SPACE[3])),

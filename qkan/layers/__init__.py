@@ -1,5 +1,6 @@
 """Layers: they own parameters, and hand the mathematics to solvers."""
 
+from qkan.layers.activation import QKANActivation as QKANActivation
 from qkan.layers.bottleneck import BottleneckKANConv1d as BottleneckKANConv1d
 from qkan.layers.bottleneck import BottleneckKANConv2d as BottleneckKANConv2d
 from qkan.layers.bottleneck import BottleneckKANConv3d as BottleneckKANConv3d
@@ -48,7 +49,7 @@ from qkan.layers.published import WavKANConv2DLayer as WavKANConv2DLayer
 from qkan.layers.published import WavKANConv3DLayer as WavKANConv3DLayer
 
 __all__ = [
-    "KANLinear", "KANOptions", "QKANLinear", "QKANOptions",
+    "KANLinear", "KANOptions", "QKANActivation", "QKANLinear", "QKANOptions",
     "KANConv1d", "KANConv2d", "KANConv3d", "QKANConv1d", "QKANConv2d", "QKANConv3d",
     "BottleneckKANConv1d", "BottleneckKANConv2d", "BottleneckKANConv3d",
     "BottleneckQKANConv1d", "BottleneckQKANConv2d", "BottleneckQKANConv3d",

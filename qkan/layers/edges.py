@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from qkan._checks import index_below
 
-__all__ = ["EdgeLayer", "EditableLayer", "Expansion", "check_edge", "edge_layers"]
+__all__ = ["EdgeLayer", "EditableLayer", "Expansion", "Pointwise", "check_edge", "edge_layers"]
 
 
 class Expansion(NamedTuple):
@@ -58,8 +58,14 @@ class EditableLayer(EdgeLayer, Protocol):
         """Return a new layer of these outputs and inputs, with copies of their parameters."""
 
 
+class Pointwise(nn.Module):
+    """A module that takes the edges of a layer inside one by one: no sums, so that tools for layers pass it by."""
+
+
 def edge_layers(model: nn.Module) -> dict[str, EdgeLayer]:
-    """Return the edge layers of a model by name, in the order of its modules; parts of an edge layer are not told.
+    """Return the edge layers of a model by name, in the order of its modules.
+
+    Parts of an edge layer are not told, nor what a `Pointwise` module holds.
 
     Raises:
         ValueError: if there is none.
@@ -81,6 +87,8 @@ def _walk(name: str, module: nn.Module, seen: set[nn.Module]) -> list[tuple[str,
     seen.add(module)
     if isinstance(module, EdgeLayer):
         return [(name, module)]
+    if isinstance(module, Pointwise):
+        return []
     children = [(f"{name}.{child}" if name else child, part) for child, part in module.named_children()]
     return [found for child, part in children for found in _walk(child, part, seen)]
 

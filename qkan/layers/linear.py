@@ -103,9 +103,15 @@ class QKANLinear(nn.Module):
         self.register_buffer("mask", torch.ones(edges, device=device, dtype=dtype))
 
     @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays."""
-        self.theta.normal_(0, self._angle_std(), generator=generator)
+    def reset_parameters(self, generator: torch.Generator | None = None, fan_in: int | None = None) -> None:
+        """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays.
+
+        Args:
+            generator: source of what is drawn; the global one when None.
+            fan_in: how many edges are summed to an output, which the width of θ depends on; in_features when None.
+        """
+        fan_in = fan_in or self.in_features
+        self.theta.normal_(0, self._angle_std(fan_in), generator=generator)
         if self.options.init == "scaled" and self.options.ansatz == MIX:
             # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
             self.theta[..., -1] += math.pi / 2
@@ -117,15 +123,15 @@ class QKANLinear(nn.Module):
             if tensor is not None:
                 tensor.fill_(value)
         if self.base_weight is not None:
-            bound = self.in_features**-0.5
+            bound = fan_in**-0.5
             self.base_weight.uniform_(-bound, bound, generator=generator)
 
-    def _angle_std(self) -> float:
+    def _angle_std(self, fan_in: int) -> float:
         """Return the start of θ: Xavier's sqrt(2 / ((in + out) angles)), which keeps the output's width (heuristic)."""
         if not isinstance(self.options.init, str):
             return float(self.options.init)
         angles = self.theta.shape[-1]
-        return math.sqrt(2 / ((self.in_features + self.out_features) * angles)) if angles else 0.0
+        return math.sqrt(2 / ((fan_in + self.out_features) * angles)) if angles else 0.0
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features].
@@ -169,10 +175,15 @@ class QKANLinear(nn.Module):
         z = self.solver.edges(self.options.circuit, x.to(exact), self.theta.to(exact), weight, bias, readout)
         return readouts.sample(z, self.options.shots, generator) if self._sampled and self.options.shots else z
 
-    def contributions(self, x: Tensor) -> Tensor:
-        """Return what every edge adds to its output, [*batch, out, in]: y is their sum over in, and the bias."""
+    def contributions(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return what every edge adds to its output, [*batch, out, in]: y is their sum over in, and the bias.
+
+        Args:
+            x: [*batch, in_features].
+            generator: as in `forward`.
+        """
         exact = compute_dtype(torch.promote_types(x.dtype, self.theta.dtype))
-        total = self.edges(x) * self.gain(exact)
+        total = self.edges(x, generator) * self.gain(exact)
         if self.base_activation is not None and self.base_weight is not None:
             total = total + self.base_activation(x.to(exact)).unsqueeze(-2) * (self.mask * self.base_weight).to(exact)
         return total
