@@ -432,6 +432,18 @@ class TestRefine:
         save(finer, tmp_path / "finer.safetensors")
         assert torch.equal(load(tmp_path / "finer.safetensors")(x), finer(x))
 
+    def test_lbfgs_trains_what_was_refined(self):
+        model, x = KAN([3, 4, 2], dtype=torch.float64, generator=generator(0)).refine(7), inputs(60, 3) / 3.1
+        optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (model(x) - x[:, :2].sin()).square().mean()
+            loss.backward()
+            return loss
+
+        assert optimizer.step(closure) > 10 * closure()
+
 
 class TestPenalty:
     def test_the_formula(self):

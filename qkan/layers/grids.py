@@ -81,4 +81,5 @@ def carried(weights: Tensor, old: Tensor, new: Tensor, order: int) -> Tensor:
     points = (inner[:, :-1, None] + (inner[:, 1:] - inner[:, :-1]).unsqueeze(-1) * share).flatten(1).mT
     values = torch.einsum("nif,oif->ino", bspline.features(points, old, order), weights.to(exact))
     design = bspline.features(points, new, order).transpose(0, 1)
-    return least_squares(design, values).permute(2, 0, 1).to(weights.dtype)
+    # Contiguous, for these become a parameter, and L-BFGS of torch takes gradients as vectors without a copy.
+    return least_squares(design, values).permute(2, 0, 1).to(weights.dtype).contiguous()
