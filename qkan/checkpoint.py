@@ -58,8 +58,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to one file, atomically: its tensors, and inside, as JSON, how to build it.
 
     Args:
-        model: a `QKANLinear`, `QKANActivation`, `QKAN`, `HQKAN`, `KANLinear`, `KAN`, or network of the study; or what `lower`, a
-            measurement or snapping edges made of one.
+        model: a `QKANLinear`, `QKANActivation`, `QKAN`, `HQKAN`, `KANLinear`, `KAN`, or network of the study; or what
+            `lower`, a measurement or snapping edges made of one.
         path: of the file, by custom ``*.safetensors``.
 
     Raises:
