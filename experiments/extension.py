@@ -1,7 +1,7 @@
-"""Fit exp(sin(πx) + y²) by layer extension, ours and the peer's, and write extension.md beside this file.
+"""Layer extension fits exp(sin(πx) + y²) better than the peer's, in less time, and better than circuits long at once.
 
-    python docs/results/extension.py --peer peer/bin/python   # some minutes; writes extension.json, then the page
-    python docs/results/extension.py --page-only
+    python experiments/extension.py --peer peer/bin/python   # some minutes; writes docs/results/extension.json
+    python experiments/extension.py --page-only              # prints this experiment's part of the page of results
 
 Every run is a process of its own with one thread, one after the other, ours and the peer's in turn, on the same data.
 """
@@ -17,7 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from harness import RESULTS, read
+from tables import table, verdict
+
+__all__ = ["RUNS", "measure", "section"]
+
 SEEDS = (0, 1, 2)  # fixed before the first run of this script
 BAR = 1.24e-7  # the peer's notebook, one run
 
@@ -57,7 +61,7 @@ def run_ours(seed: int, told: dict[str, Any], data: Path) -> list[dict[str, floa
     torch.set_num_threads(1)
     x, y, x_test, y_test = (torch.from_numpy(part) for part in np.load(data).values())
     generator, mse = torch.Generator().manual_seed(seed), torch.nn.functional.mse_loss
-    exact = {"tolerance_grad": 1e-14, "tolerance_change": 1e-16}  # the usual ones stop at about 1e-7
+    exact: dict[str, Any] = {"tolerance_grad": 1e-14, "tolerance_change": 1e-16}  # the usual ones stop at about 1e-7
     optimizer = partial(torch.optim.LBFGS, max_iter=20, history_size=50, line_search_fn="strong_wolfe", **exact)
     plan = told["plan"]
     options = {**OPTIONS, "encoding": told["encoding"]}
@@ -86,14 +90,15 @@ def run_peer(seed: int, told: dict[str, Any], data: Path) -> list[dict[str, floa
 
     torch.set_num_threads(1)
     kind = torch.float64 if told["double"] else torch.float32
-    dtypes = {"c_dtype": torch.complex128, "p_dtype": torch.float64} if told["double"] else {}
+    dtypes: dict[str, Any] = {"c_dtype": torch.complex128, "p_dtype": torch.float64} if told["double"] else {}
     parts = [torch.from_numpy(part).to(kind) for part in np.load(data).values()]
     dataset = dict(zip(("train_input", "train_label", "test_input", "test_label"), parts, strict=True))
     trainable = ("preact_trainable", "postact_bias_trainable", "postact_weight_trainable", "ba_trainable")
-    options = {**dict.fromkeys(trainable, True), **dtypes, "seed": seed, "device": "cpu"}
-    start, stages, model = time.perf_counter(), [], None
+    options: dict[str, Any] = {**dict.fromkeys(trainable, True), **dtypes, "seed": seed, "device": "cpu"}
+    model: Any = None
+    start, stages = time.perf_counter(), []
     for reps in (1, 5, 10, 15, 20):
-        new = QKAN([2, 5, 1], reps=reps, **options)
+        new: Any = QKAN([2, 5, 1], reps=reps, **options)
         if model is None:
             optimizer: torch.optim.Optimizer = torch.optim.Adam(new.parameters(), lr=5e-3)
         else:
@@ -137,56 +142,69 @@ def measure(peer: str) -> dict[str, Any]:
     return {"settings": settings, "versions": versions | {"python": platform.python_version()}, "results": results}
 
 
-def page(stored: dict[str, Any]) -> str:
-    """Return the page."""
-    rows, results = [], stored["results"]
-    for name, title in TITLES.items():
-        last = [stages[-1] for stages in results[name].values()]
-        errors = [stage["test_mse"] for stage in last]
-        cells = [title, *(f"{error:.2g}" for error in errors), f"**{statistics.median(errors):.2g}**"]
-        rows.append("| " + " | ".join([*cells, f"{statistics.median(s['seconds'] for s in last):.0f}"]) + " |")
-    stages = [
-        f"| {row[0]['reps']} | " + " | ".join(f"{s['test_mse']:.1e} ({s['seconds']:.0f} s)" for s in row) + " |"
-        for row in zip(*results["ours"].values(), strict=True)
-    ]
-    ratios = [results["peer"][seed][-1]["seconds"] / results["ours"][seed][-1]["seconds"] for seed in results["ours"]]
-    seeds = " | ".join(f"seed {seed}" for seed in results["ours"])
-    median = statistics.median(stages[-1]["test_mse"] for stages in results["ours"].values())
-    met = "met" if median <= BAR else "**missed**"
-    quick = "met" if statistics.median(ratios) > 1 else "**missed**"
-    versions = ", ".join(f"{name} {value}" for name, value in stored["versions"].items())
-    return f"""# Layer extension on exp(sin(πx) + y²)
+def section(results: dict[str, Any]) -> str:
+    """Return this experiment's part of the page."""
+    runs = results["results"]
+    median = statistics.median(stages[-1]["test_mse"] for stages in runs["ours"].values())
+    direct = statistics.median(stages[-1]["test_mse"] for stages in runs["ours, 20 from the start"].values())
+    ratios = [runs["peer"][seed][-1]["seconds"] / runs["ours"][seed][-1]["seconds"] for seed in runs["ours"]]
+    ratio, each = statistics.median(ratios), ", ".join(f"{r:.1f}" for r in ratios)
+    versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
+    told = results["settings"]["runs"]
+    plan = ", ".join(f"{epochs} epochs at {reps}" for reps, epochs in told["ours"]["plan"])
+    longest = told["ours, 20 from the start"]["plan"][0][0]
+    return f"""## Layer extension
 
-Written by `python docs/results/extension.py --peer PYTHON` from [extension.json](extension.json), where PYTHON is an
-interpreter that has the peer, qkan 0.2.3, installed. Width [2, 5, 1], 1000 training and 1000 test samples uniform in
-[-1, 1]², the same for all sides of a seed; one thread, one run at a time, the sides in turn ({versions}).
-
+`python experiments/extension.py --peer PYTHON`, where PYTHON is an interpreter with the peer, qkan 0.2.3.
+exp(sin(πx) + y²), width [2, 5, 1], 1000 training and 1000 test samples uniform in [-1, 1]², the same for all sides of a
+seed; one thread, one run at a time, the sides in turn ({versions}).
 Ours: double precision, scale, bias and SiLU branch, trainable encoding weights; L-BFGS with strong Wolfe line search,
-20 iterations an epoch, {", ".join(f"{epochs} epochs at {reps}" for reps, epochs in EXTENDED)} repetitions, between
-which `extend` adds blocks that change nothing. The peer: the recipe of its notebook, all weights and biases trainable,
-100 steps of Adam (5e-3) with 1 repetition, then 100 steps of L-BFGS (0.5, 20 iterations each) with 5, 10, 15 and 20.
+20 iterations an epoch, {plan} repetitions, between which `extend` adds
+blocks that change nothing. The peer: the recipe of its notebook, all weights and biases trainable, 100 steps of Adam
+(5e-3) with 1 repetition, then 100 steps of L-BFGS (0.5, 20 iterations each) with 5, 10, 15 and 20.
 
-| test MSE | {seeds} | median | seconds (median) |
-|{"---|" * (len(results["ours"]) + 3)}
-{chr(10).join(rows)}
-
-Bars: median of ours at most {BAR:.3g} (the peer's notebook, one run): {median:.2g}, {met}. Less time than the peer: it
-takes {statistics.median(ratios):.1f} times as long (median; {", ".join(f"{r:.1f}" for r in ratios)}), {quick}.
+{_sides(runs)}
 
 Ours, stage by stage: test MSE (seconds from the start).
 
-| repetitions | {seeds} |
-|{"---|" * (len(results["ours"]) + 1)}
-{chr(10).join(stages)}
+{_stages(runs["ours"])}
+
+Bars: median of ours at most {BAR:.3g} (the peer's notebook, one run): {median:.2g}, {verdict(median <= BAR)}. Less time
+than the peer: it takes {ratio:.1f} times as long (median; {each}), {verdict(ratio > 1)}. Extension against
+{longest} repetitions from the start, medians: {median:.2g} against {direct:.2g}, {verdict(median < direct)}.
 """
 
 
+def _sides(runs: dict[str, Any]) -> str:
+    rows = []
+    for name, title in TITLES.items():
+        last = [stages[-1] for stages in runs[name].values()]
+        errors = [stage["test_mse"] for stage in last]
+        seconds = statistics.median(stage["seconds"] for stage in last)
+        rows.append(
+            [title, *(f"{error:.2g}" for error in errors), f"**{statistics.median(errors):.2g}**", f"{seconds:.0f}"]
+        )
+    return table(["test MSE", *_seeds(runs["ours"]), "median", "seconds (median)"], rows)
+
+
+def _stages(runs: dict[str, Any]) -> str:
+    rows = [
+        [row[0]["reps"], *(f"{stage['test_mse']:.1e} ({stage['seconds']:.0f} s)" for stage in row)]
+        for row in zip(*runs.values(), strict=True)
+    ]
+    return table(["repetitions", *_seeds(runs)], rows)
+
+
+def _seeds(runs: dict[str, Any]) -> list[str]:
+    return [f"seed {seed}" for seed in runs]
+
+
 def main() -> None:
-    """Measure and write the page, or only write it."""
+    """Measure, or only print the part of the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--peer", help="an interpreter that has qkan 0.2.3 installed")
-    what.add_argument("--page-only", action="store_true", help="write the page from extension.json")
+    what.add_argument("--page-only", action="store_true", help="print the part of the page made from extension.json")
     what.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -195,8 +213,8 @@ def main() -> None:
         print(json.dumps(run(seed, told, Path(data))))
         return
     if options.peer:
-        (HERE / "extension.json").write_text(json.dumps(measure(options.peer), indent=1) + "\n")
-    (HERE / "extension.md").write_text(page(json.loads((HERE / "extension.json").read_text())))
+        (RESULTS / "extension.json").write_text(json.dumps(measure(options.peer), indent=1) + "\n")
+    print(section(read("extension")))
 
 
 if __name__ == "__main__":

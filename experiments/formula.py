@@ -1,7 +1,7 @@
-"""From samples of exp(sin(πx) + y²) to its formula: train, prune, snap, round; write formula.md beside this file.
+"""Train, prune, snap and round lead from samples of exp(sin(πx) + y²) to its formula, for every one of ten seeds.
 
-    python docs/results/formula.py              # a minute; writes formula.json, then the page
-    python docs/results/formula.py --page-only
+    python experiments/formula.py              # a minute; writes docs/results/formula.json
+    python experiments/formula.py --page-only  # prints this experiment's part of the page of results
 
 Everything after the choice of numbers below is automatic: no edge is looked at by a person.
 """
@@ -10,13 +10,15 @@ import argparse
 import json
 import platform
 import time
+from collections import Counter
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
+from harness import RESULTS, read
+from tables import table, verdict
 from torch import Tensor, nn
 
 from qkan import QKAN, fit
@@ -25,7 +27,8 @@ from qkan.data import create_dataset, named
 from qkan.surgery import prune
 from qkan.symbolic import auto_symbolic, formula
 
-HERE = Path(__file__).parent
+__all__ = ["measure", "run", "section"]
+
 SEEDS = tuple(range(10))
 TARGET = "exp(sin(pi*x) + y**2)"
 REPS, WEIGHT, DIGITS = 4, 1e-2, 2
@@ -102,61 +105,73 @@ def measure() -> dict[str, Any]:
     return {"settings": settings, "versions": versions | {"python": platform.python_version()}, "results": results}
 
 
-def page(stored: dict[str, Any]) -> str:
-    """Return the page."""
-    full, bare = stored["results"]["with the penalty"], stored["results"]["without"]
-    versions = ", ".join(f"{name} {value}" for name, value in stored["versions"].items())
-    names = ("sparse", "pruned", "snapped", "trained")
-    rows = [
-        f"| {seed} | {list(r['widths'][-1])} | "
-        + " | ".join(f"{r['errors'].get(name, float('nan')):.1e}" for name in names)
-        + f" | `{r.get('rounded', r.get('stopped'))}` | {r['seconds']:.0f} |"
-        for seed, r in full.items()
-    ]
-    edges = [
-        f"| {seed} | "
-        + ", ".join(f"{e.get('function', e['action'])} ({e.get('r2', 0):.6f})" for e in r["edges"])
-        + f" | {r.get('rounding', float('nan')):.1e} |"
-        for seed, r in full.items()
-    ]
-    ablation = [f"| {seed} | {list(r['widths'][-1])} | {'yes' if r['found'] else 'no'} |" for seed, r in bare.items()]
-    found = sum(r["found"] for r in full.values())
-    return f"""# From samples to a formula
+def section(results: dict[str, Any]) -> str:
+    """Return this experiment's part of the page."""
+    told, full, bare = results["settings"], results["results"]["with the penalty"], results["results"]["without"]
+    epochs = told["epochs"]
+    versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
+    found, without = (sum(r["found"] for r in runs.values()) for runs in (full, bare))
+    counts = Counter(str(list(r["widths"][-1])) for r in bare.values())
+    widths = ", ".join(f"{width} ({count} times)" for width, count in counts.most_common())
+    return f"""## From samples to a formula
 
-Written by `python docs/results/formula.py` from [formula.json](formula.json) ({versions}). 1000 training and 1000 test
-samples of exp(sin(πx) + y²), uniform in [-1, 1]²; QKAN [2, 5, 1] with {REPS} repetitions, scale and bias, in double
-precision. L-BFGS (strong Wolfe, 20 iterations an epoch): {EPOCHS["sparse"]} epochs with `Sparsity(weight={WEIGHT:g})`;
-`prune` with its own thresholds; {EPOCHS["sparse again"]} epochs more and `prune` again until the width stays;
-{EPOCHS["pruned"]} epochs without the penalty; `auto_symbolic` over its whole library;
-{EPOCHS["snapped"]} epochs of the constants; the formula, simplified with numbers of {DIGITS} decimals.
+`python experiments/formula.py` ({versions}). 1000 training and 1000 test samples of exp(sin(πx) + y²), uniform in
+[-1, 1]²; QKAN [2, 5, 1] with {told["reps"]} repetitions, scale and bias, in double precision. L-BFGS (strong Wolfe, 20
+iterations an epoch): {epochs["sparse"]} epochs with `Sparsity(weight={told["weight"]:g})`; `prune` with its own
+thresholds; {epochs["sparse again"]} epochs more and `prune` again until the width stays; {epochs["pruned"]} epochs
+without the penalty; `auto_symbolic` over its whole library; {epochs["snapped"]} epochs of the constants; the formula,
+simplified with numbers of {told["digits"]} decimals. No edge is looked at by a person.
 
-| seed | width after pruning | test MSE: sparse | pruned, trained | snapped | trained again | formula | seconds |
-|---|---|---|---|---|---|---|---|
-{chr(10).join(rows)}
-
-Equal to exp(sin(πx) + y²), shown by SymPy: {found} of {len(full)} seeds.
+{_formulas(full)}
 
 Functions chosen, with R², and the largest error on the test inputs that simplification and rounding cause:
 
-| seed | edges | error of rounding |
-|---|---|---|
-{chr(10).join(edges)}
+{_edges(full)}
 
-Ablation, the same without the penalty:
-
-| seed | width after pruning | formula found |
-|---|---|---|
-{chr(10).join(ablation)}
+Equal to exp(sin(πx) + y²), shown by SymPy: {found} of {len(full)} seeds, which is the claim: {_all(found, full)}.
+Ablation, the same without the penalty: {without} of {len(bare)} seeds; widths after pruning {widths}.
 """
 
 
+def _formulas(runs: dict[str, Any]) -> str:
+    stages = ("sparse", "pruned", "snapped", "trained")
+    rows = [
+        [
+            seed,
+            list(r["widths"][-1]),
+            *(f"{r['errors'].get(stage, float('nan')):.1e}" for stage in stages),
+            f"`{r.get('rounded', r.get('stopped'))}`",
+            f"{r['seconds']:.0f}",
+        ]
+        for seed, r in runs.items()
+    ]
+    titles = ("test MSE: sparse", "pruned, trained", "snapped", "trained again")
+    return table(["seed", "width after pruning", *titles, "formula", "seconds"], rows)
+
+
+def _edges(runs: dict[str, Any]) -> str:
+    rows = [
+        [
+            seed,
+            ", ".join(f"{e.get('function', e['action'])} ({e.get('r2', 0):.6f})" for e in r["edges"]),
+            f"{r.get('rounding', float('nan')):.1e}",
+        ]
+        for seed, r in runs.items()
+    ]
+    return table(["seed", "edges", "error of rounding"], rows)
+
+
+def _all(found: int, runs: dict[str, Any]) -> str:
+    return verdict(found == len(runs))
+
+
 def main() -> None:
-    """Measure and write the page, or only write it."""
+    """Measure, or only print the part of the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page-only", action="store_true", help="write the page from formula.json")
+    parser.add_argument("--page-only", action="store_true", help="print the part of the page made from formula.json")
     if not parser.parse_args().page_only:
-        (HERE / "formula.json").write_text(json.dumps(measure(), indent=1) + "\n")
-    (HERE / "formula.md").write_text(page(json.loads((HERE / "formula.json").read_text())))
+        (RESULTS / "formula.json").write_text(json.dumps(measure(), indent=1) + "\n")
+    print(section(read("formula")))
 
 
 if __name__ == "__main__":
