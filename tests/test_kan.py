@@ -360,6 +360,12 @@ class TestGrid:
             assert error(low, data.amin(0) - 0.0002) < 1e-12
             assert error(high, data.amax(0) + 0.0002) < 1e-12
 
+    def test_a_model_hands_its_options_on(self):
+        model, x = KAN([3, 4, 2], dtype=torch.float64, generator=generator(0)), inputs(60, 3)
+        model.update_grid(x, margin=0.1, grid_eps=1.0)
+        steps = model.layers[0].grid.diff(dim=-1)
+        assert error(steps, steps.mean(-1, keepdim=True).expand_as(steps)) < 1e-12  # uniform
+
     def test_refusals(self):
         layer = layer_of()
         for x, options, match in [

@@ -70,7 +70,8 @@ class Baseline(nn.Module):
         channels: of the convolutions.
         halving: which of them have stride 2, the first one being 0.
         groups: of all convolutions but the first.
-        norm_layer: ``"instance"``, ``"batch"``, a class, or None.
+        norm_layer: ``"instance"``, ``"batch"``, a class, or None; ``"study"`` is ``"instance"``, and ``"batch"``
+            for circuits and wavelets, whose layers end in the norm.
         affine: whether the norm has a trained factor and shift per channel.
         dropout: probability of a channel to be 0 in training; where, is up to the convolution.
         dropout_linear: probability of a feature to be 0 before the output.
@@ -83,7 +84,9 @@ class Baseline(nn.Module):
         features: the convolutions. output: `nn.Linear`.
 
     Raises:
-        ValueError: for an unknown model, or a size out of range.
+        ValueError: for an unknown model, or a size out of range; for circuits with instance norms, after which the
+            pooled image does not depend on the image. (That is so for Chebyshev networks too, as published, and for
+            wavelets.)
         TypeError: for a keyword that the layers do not have.
 
     Shape:
@@ -104,7 +107,7 @@ class Baseline(nn.Module):
         channels: tuple[int, ...],
         halving: tuple[int, ...] = (),
         groups: int = 1,
-        norm_layer: NormLayer = "instance",
+        norm_layer: NormLayer = "study",
         affine: bool = False,
         dropout: float = 0.0,
         dropout_linear: float = 0.0,
@@ -116,7 +119,7 @@ class Baseline(nn.Module):
         super().__init__()
         if model not in MODELS:
             raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
-        self.model = model
+        self.model, norm_layer = model, _norm_layer(model, norm_layer)
         norm = {"norm_layer": norm_layer} | ({} if norm_layer is None else {"norm_options": {"affine": affine}})
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         layers, widths = [], (positive_integer("in_channels", in_channels), *channels)
@@ -133,6 +136,17 @@ class Baseline(nn.Module):
         pooled = self.features(x).mean((-2, -1))
         logits: Tensor = self.output(self.dropout(pooled))
         return logits
+
+
+def _norm_layer(model: str, norm_layer: NormLayer) -> NormLayer:
+    if norm_layer == "study":
+        return "batch" if model in ("SimpleQKANConv", "SimpleWavKANConv") else "instance"
+    if model == "SimpleQKANConv" and norm_layer == "instance":
+        raise ValueError(
+            "norm_layer must not be 'instance' for SimpleQKANConv: without an activation behind it the mean over an "
+            "image is the same for every image; use norm_layer='batch'"
+        )
+    return norm_layer
 
 
 def _convolution(
@@ -162,7 +176,7 @@ def baseline(
     layers: int = 4,
     classes: int = 10,
     in_channels: int = 1,
-    norm_layer: NormLayer = "instance",
+    norm_layer: NormLayer = "study",
     affine: bool = False,
     l1: float = 0.0,
     **keywords: Any,
@@ -181,7 +195,7 @@ def baseline(
         layers: number of convolutions, 4 or 8.
         classes: number of logits.
         in_channels: of the images.
-        norm_layer: ``"instance"`` or ``"batch"``, a class, or None.
+        norm_layer: ``"instance"`` or ``"batch"``, a class, or None; ``"study"`` as in `Baseline`.
         affine: whether norms of other networks than those named are affine.
         l1: weight of the penalty that the network is to be trained with.
         **keywords: override what the study says, see `Baseline`: ``groups``, ``dropout``, ``degree``, ``device``...

@@ -68,7 +68,7 @@ class KAN(Stack):
         return super().forward(x, generator)
 
     @torch.no_grad()
-    def update_grid(self, x: Tensor, margin: float = 0.01) -> None:
+    def update_grid(self, x: Tensor, margin: float = 0.01, grid_eps: float = 0.02) -> None:
         """Move the grids of all layers to where their inputs are, in place: see `KANLinear.update_grid`.
 
         The inputs of a layer are the outputs of the one before, with its new grid.
@@ -78,7 +78,7 @@ class KAN(Stack):
             ValueError: for another basis than B-splines, or inputs that are none or not finite.
         """
         for layer in self._layers("update_grid"):
-            layer.update_grid(x, margin)
+            layer.update_grid(x, margin, grid_eps)
             x = layer(x)
 
     def refine(self, grid_size: int) -> "KAN":
