@@ -15,7 +15,20 @@ from harness import RESULTS, read
 
 __all__ = ["EXPERIMENTS", "page", "write"]
 
-EXPERIMENTS = ("functions", "extension", "formula", "frequencies")
+EXPERIMENTS = (
+    "functions",
+    "extension",
+    "formula",
+    "frequencies",
+    "equations",
+    "mnist_cnn",
+    "mnist_networks",
+    "mnist_conv_kan",
+    "mnist_families",
+    "cifar100_search",
+    "cifar100",
+    "language",
+)
 
 HEADER = """# Results
 
@@ -23,6 +36,9 @@ Written by `python experiments/report.py` from the files beside it. Each experim
 `python experiments/NAME.py`, and one file, `NAME.json`, with the settings, versions, seeds and losses of every run. A
 claim is the first line of its script. Speed has [a page of its own](speed.md), and so has [hardware](hardware.md); what
 was tried and did not work is in [the log](../log.md).
+
+Some tables are not complete: seeds that have not run yet are counted in them, and a bar that waits for them is "not
+decided". `python experiments/NAME.py --missing` runs the rest.
 """
 
 
