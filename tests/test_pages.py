@@ -7,7 +7,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+DOCS = ROOT / "docs"
+PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 EXAMPLE = re.compile(r"(<!-- needs CUDA -->\n)?```python\n(.*?)```", re.DOTALL)
 LINKS = sorted({(name, link) for name, page in PAGES.items() for link in re.findall(r"\]\((\S+?)\)", page)})
 
@@ -41,4 +42,4 @@ def test_the_examples_of_the_page_of_tools_run_one_after_the_other(capsys):
 @pytest.mark.parametrize(("name", "target"), LINKS)
 def test_links_lead_to_files(name, target):
     if not target.startswith("http"):
-        assert (ROOT / "docs" / target.split("#")[0]).exists()
+        assert ((DOCS / name).parent / target.split("#")[0]).exists()
