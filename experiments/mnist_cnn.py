@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from harness import Experiment, Settings, main, parameters
-from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, spread, table, train, versions_text
+from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, train, versions_text
+from tables import mean_and_range, table
 from torch import nn
 
 from qkan import QKAN
@@ -73,8 +74,8 @@ def section(results: dict[str, Any]) -> str:
 def _row(name: str, runs: list[Settings]) -> list[str]:
     first, seconds = runs[0]["result"], [run["result"]["cpu_seconds"] for run in runs]
     counts = [f"{first[key]:,}" for key in ("parameters", "head_parameters")]
-    cells = [spread(accuracies(runs)), spread(accuracies(runs, best=True))]
-    return [name, *counts, *cells, f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else "-", spread(seconds, 0)]
+    cells = [mean_and_range(accuracies(runs)), mean_and_range(accuracies(runs, best=True))]
+    return [name, *counts, *cells, f"{PUBLISHED[name]:.2f}" if name in PUBLISHED else "-", mean_and_range(seconds, 0)]
 
 
 def _reading(rows: dict[str, list[Settings]]) -> str:

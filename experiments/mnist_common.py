@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,7 @@ from qkan.data.images import Images, load_images
 from qkan.training import evaluate, top_k
 
 __all__ = [
-    "INPUTS", "SEEDS", "SLACK", "Data", "accuracies", "bars", "build", "by_row", "load", "spread",
-    "table", "train", "versions_text",
+    "INPUTS", "SEEDS", "SLACK", "Data", "accuracies", "bars", "build", "by_row", "load", "train", "versions_text",
 ]  # fmt: skip
 
 Data = tuple[Tensor, Tensor]
@@ -81,17 +80,6 @@ def accuracies(runs: Iterable[Settings], best: bool = False) -> list[float]:
     """Return the test accuracy of each run in percent, after its last epoch or its best one."""
     found = [run["result"]["history"]["top1"] for run in runs]
     return [100 * (max(top1) if best else top1[-1]) for top1 in found]
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Return the mean and, of several values, the smallest and the largest."""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (titles, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(titles), *lines[1:]])
 
 
 def bars(rows: Mapping[str, list[Settings]], published: Mapping[str, float]) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from harness import Experiment, Settings, main, parameters
-from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, spread, table, train, versions_text
+from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, train, versions_text
+from tables import mean_and_range, table
 from torch import Tensor, nn
 
 from qkan import KAN, KANLinear
@@ -135,11 +136,11 @@ def _row(name: str, runs: list[Settings]) -> list[str]:
     return [
         name,
         *(f"{first[key]:,}" for key in ("parameters", "head_parameters")),
-        spread(accuracies(runs)),
-        spread(accuracies(runs, best=True)),
+        mean_and_range(accuracies(runs)),
+        mean_and_range(accuracies(runs, best=True)),
         published,
-        f"{spread(vanished, 0)} of {first['edges']}" if vanished else "-",
-        spread([run["result"]["cpu_seconds"] for run in runs], 0),
+        f"{mean_and_range(vanished, 0)} of {first['edges']}" if vanished else "-",
+        mean_and_range([run["result"]["cpu_seconds"] for run in runs], 0),
     ]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from harness import Experiment, Settings, main, parameters
-from mnist_common import INPUTS, SEEDS, accuracies, build, by_row, load, spread, table, train, versions_text
+from mnist_common import INPUTS, SEEDS, accuracies, build, by_row, load, train, versions_text
+from tables import mean_and_range, table
 
 from qkan.models.baselines import MODELS, Baseline
 
@@ -88,7 +89,7 @@ def _row(name: str, runs: list[Settings]) -> list[str]:
     first = runs[0]["result"]
     seconds = [run["result"]["cpu_seconds"] for run in runs]
     count = [", ".join(map(str, first["channels"])), f"{first['parameters']:,}", str(len(runs))]
-    return [name, *count, spread(accuracies(runs)), spread(seconds, 0)]
+    return [name, *count, mean_and_range(accuracies(runs)), mean_and_range(seconds, 0)]
 
 
 def _reading(rows: dict[str, list[Settings]]) -> str:

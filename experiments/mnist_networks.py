@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from harness import Experiment, Settings, main
-from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, spread, table, train, versions_text
+from mnist_common import INPUTS, SEEDS, accuracies, bars, build, by_row, load, train, versions_text
+from tables import mean_and_range, table
 from torch import nn
 
 from qkan import KAN, QKAN
@@ -122,10 +123,10 @@ def _row(name: str, runs: list[Settings]) -> list[str]:
         name,
         f"{runs[0]['result']['parameters']:,}",
         str(len(runs)),
-        spread(accuracies(runs)),
-        spread(accuracies(runs, best=True)),
+        mean_and_range(accuracies(runs)),
+        mean_and_range(accuracies(runs, best=True)),
         f"{PUBLISHED[name]:.1f}" if name in PUBLISHED else "-",
-        spread([run["result"]["cpu_seconds"] for run in runs], 0),
+        mean_and_range([run["result"]["cpu_seconds"] for run in runs], 0),
     ]
 
 
