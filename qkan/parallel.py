@@ -133,14 +133,12 @@ class ShardedQKANLinear(_Sharded, QKANLinear):
     """What a style makes of a `QKANLinear`."""
 
     @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None, fan_in: int | None = None) -> None:
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the rank's own part of θ anew, see `qkan.parallel.reset_parameters`.
 
         Raises:
-            ValueError: without a generator: ranks that start from one seed would draw equal parts; with a fan_in.
+            ValueError: without a generator: ranks that start from one seed would draw equal parts.
         """
-        if fan_in is not None:
-            raise ValueError(f"fan_in is that of the whole layer once it is sharded; got {fan_in}: leave it out")
         if generator is None:
             raise ValueError("generator must be given, seeded differently on every rank: the ranks hold other edges")
         reset_parameters(self, generator)

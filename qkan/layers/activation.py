@@ -9,6 +9,7 @@ from qkan._checks import check_keywords
 from qkan.layers.edges import Pointwise
 from qkan.layers.linear import QKANLinear
 from qkan.layers.options import OptionArguments
+from qkan.layers.start import reset
 from qkan.precision import in_autocast
 
 __all__ = ["QKANActivation"]
@@ -78,7 +79,7 @@ class QKANActivation(Pointwise):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw θ anew, as for one input and one output; base weights start at 1."""
-        self.circuits.reset_parameters(generator, fan_in=1)
+        reset(self.circuits, (1, 1), generator)
         if self.circuits.base_weight is not None:
             self.circuits.base_weight.fill_(1)
 

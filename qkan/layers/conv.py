@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from qkan import readout as readouts
-from qkan.ansatz import MIX
 from qkan.layers import activations
 from qkan.layers.expanded import contract_base, contract_series
 from qkan.layers.geometry import Geometry
 from qkan.layers.linear import QKANLinear
 from qkan.layers.options import OptionArguments, QKANOptions
+from qkan.layers.start import register, reset
 from qkan.precision import compute_dtype, full_precision, in_autocast
 from qkan.solvers.base import Weight
 from qkan.solvers.fourier import Fourier, coefficients
@@ -61,51 +61,16 @@ class _QKANConv(nn.Module):
         self.base_activation = activations.build(self.options.base_activation)
         if self.base_activation is not None:
             self.base_activation.to(device=device, dtype=dtype)
-        self._register(device, dtype)
+        register(self, self.geometry.edges, self.in_channels, device, dtype)
         self.reset_parameters(generator)
 
-    def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        def parameter(wanted: bool, *shape: int) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if wanted else None
-
-        options, ansatz, edges = self.options, self.options.circuit, self.geometry.edges
-        uploads = ansatz.uploads(options.reps)
-        encoding = (self.in_channels, uploads) if options.encoding == "trainable-shared" else (*edges, uploads)
-        trainable = options.trainable_encoding
-        self.register_parameter("theta", parameter(True, *edges, ansatz.angles(options.reps)))
-        self.register_parameter("encoding_weight", parameter(trainable, *encoding))
-        self.register_parameter("encoding_bias", parameter(trainable or ansatz.trainable_bias, *encoding))
-        self.register_parameter("scale", parameter(options.scale, *edges))
-        self.register_parameter("base_weight", parameter(self.base_activation is not None, *edges))
-        self.register_parameter("bias", parameter(options.bias, self.out_channels))
-        self.register_buffer("mask", torch.ones(edges, device=device, dtype=dtype))
-
-    @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(fan_in), the mask stays.
 
         All start as in the `QKANLinear` of the patches of one group: fan_in = in/groups · prod(kernel) inputs,
         fan_out = out/groups outputs, θ ~ N(0, 2 / ((fan_in + fan_out) angles)).
         """
-        self.theta.normal_(0, self._angle_std(), generator=generator)
-        if self.options.init == "scaled" and self.options.ansatz == MIX:
-            # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
-            self.theta[..., -1] += math.pi / 2
-        if self.encoding_weight is not None:
-            start = self.theta.new_tensor(self.options.start_weights)
-            self.encoding_weight.copy_(start.expand_as(self.encoding_weight))
-        for tensor, value in ((self.encoding_bias, 0), (self.scale, 1), (self.bias, 0)):
-            if tensor is not None:
-                tensor.fill_(value)
-        if self.base_weight is not None:
-            bound = self.geometry.fans[0] ** -0.5
-            self.base_weight.uniform_(-bound, bound, generator=generator)
-
-    def _angle_std(self) -> float:
-        if not isinstance(self.options.init, str):
-            return float(self.options.init)
-        angles = self.theta.shape[-1]
-        return math.sqrt(2 / (sum(self.geometry.fans) * angles)) if angles else 0.0
+        reset(self, self.geometry.fans, generator)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return y [batch, out, *space] for x [batch, in, *space], or both without batch.

@@ -1,7 +1,6 @@
 """`QKANLinear`: a linear layer whose every edge is a quantum circuit."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 
 from qkan import readout as readouts
 from qkan._checks import check_input, indices_below, positive_integer
-from qkan.ansatz import MIX
 from qkan.layers import activations, parts
 from qkan.layers.edges import Expansion, check_edge
 from qkan.layers.options import OptionArguments, QKANOptions
+from qkan.layers.start import register, reset
 from qkan.precision import compute_dtype, in_autocast
 from qkan.solvers.base import Weight
 
@@ -83,55 +82,12 @@ class QKANLinear(nn.Module):
         self.base_activation = activations.build(self.options.base_activation)
         if self.base_activation is not None:
             self.base_activation.to(device=device, dtype=dtype)
-        self._register(device, dtype)
+        register(self, (self.out_features, self.in_features), self.in_features, device, dtype)
         self.reset_parameters(generator)
 
-    def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        def parameter(wanted: bool, *shape: int) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if wanted else None
-
-        options, ansatz = self.options, self.options.circuit
-        edges, uploads = (self.out_features, self.in_features), ansatz.uploads(options.reps)
-        encoding = (self.in_features, uploads) if options.encoding == "trainable-shared" else (*edges, uploads)
-        trainable = options.trainable_encoding
-        self.register_parameter("theta", parameter(True, *edges, ansatz.angles(options.reps)))
-        self.register_parameter("encoding_weight", parameter(trainable, *encoding))
-        self.register_parameter("encoding_bias", parameter(trainable or ansatz.trainable_bias, *encoding))
-        self.register_parameter("scale", parameter(options.scale, *edges))
-        self.register_parameter("base_weight", parameter(self.base_activation is not None, *edges))
-        self.register_parameter("bias", parameter(options.bias, self.out_features))
-        self.register_buffer("mask", torch.ones(edges, device=device, dtype=dtype))
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None, fan_in: int | None = None) -> None:
-        """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays.
-
-        Args:
-            generator: source of what is drawn; the global one when None.
-            fan_in: how many edges are summed to an output, which the width of θ depends on; in_features when None.
-        """
-        fan_in = fan_in or self.in_features
-        self.theta.normal_(0, self._angle_std(fan_in), generator=generator)
-        if self.options.init == "scaled" and self.options.ansatz == MIX:
-            # Otherwise an edge starts as ± sin(R x): the last RX turns y, which is small, onto z.
-            self.theta[..., -1] += math.pi / 2
-        if self.encoding_weight is not None:
-            self.encoding_weight.copy_(
-                self.theta.new_tensor(self.options.start_weights).expand_as(self.encoding_weight)
-            )
-        for tensor, value in ((self.encoding_bias, 0), (self.scale, 1), (self.bias, 0)):
-            if tensor is not None:
-                tensor.fill_(value)
-        if self.base_weight is not None:
-            bound = fan_in**-0.5
-            self.base_weight.uniform_(-bound, bound, generator=generator)
-
-    def _angle_std(self, fan_in: int) -> float:
-        """Return the start of θ: Xavier's sqrt(2 / ((in + out) angles)), which keeps the output's width (heuristic)."""
-        if not isinstance(self.options.init, str):
-            return float(self.options.init)
-        angles = self.theta.shape[-1]
-        return math.sqrt(2 / ((fan_in + self.out_features) * angles)) if angles else 0.0
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw θ anew; scale starts at 1, biases at 0, base weights uniform in ± 1/sqrt(in), the mask stays."""
+        reset(self, (self.in_features, self.out_features), generator)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return y [*batch, out_features] for x [*batch, in_features].
