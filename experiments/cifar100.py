@@ -11,16 +11,14 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from harness import Experiment, Settings, main, parameters
-from heads import network
+from heads import trained
 from tables import mean_and_range, table, verdict
 
-from qkan import cli, fit
+from qkan import cli
 from qkan.data.images import load_images
 from qkan.history import History
 from qkan.plot import training_curves
-from qkan.training import top_k
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,22 +99,7 @@ def _study(settings: Settings, folder: Path) -> Settings:
 
 def _described(settings: Settings, folder: Path) -> Settings:
     train, test, _ = load_images("cifar100", settings["data"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
-        model = network(settings["head"])
-    checkpoint = folder / "checkpoint.pt"
-    history = fit(
-        model,
-        train,
-        validation=test,
-        epochs=settings["epochs"],
-        batch_size=1000,
-        optimizer=torch.optim.Adam(model.parameters(), lr=settings["lr"]),
-        metrics={"top1": top_k(1), "top5": top_k(5)},
-        generator=torch.Generator().manual_seed(settings["seed"]),
-        checkpoint=checkpoint,
-        resume=checkpoint.exists(),
-    )
+    model, history = trained(settings, train, test, folder)
     parts = {"total": model, "features": model.get_submodule("features"), "head": model.get_submodule("head")}
     return {"parameters": {name: parameters(part) for name, part in parts.items()}, "history": history.to_dict()}
 

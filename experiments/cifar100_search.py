@@ -10,12 +10,10 @@ from pathlib import Path
 
 import torch
 from harness import Experiment, Settings, main, parameters
-from heads import network
+from heads import trained
 from tables import table
 
-from qkan import fit
 from qkan.data.images import Images, load_images
-from qkan.training import top_k
 
 BASE = {"base_activation": "identity", "init": 0.5, "encoding": "ternary"}
 CLASSICAL = {"grid_size": 4, "base_activation": "identity"}
@@ -94,23 +92,8 @@ RUNS |= {f"50/{name}": RUNS[f"12/{name}"] | {"epochs": 50} for name in FINALISTS
 
 def run(settings: Settings, folder: Path) -> Settings:
     train, held_out = _split(load_images("cifar100", settings["data"])[0])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
-        model = network(settings["head"])
-    count = parameters(model.get_submodule("head"))
-    history = fit(
-        model,
-        train,
-        validation=held_out,
-        epochs=settings["epochs"],
-        batch_size=1000,
-        optimizer=torch.optim.Adam(model.parameters(), lr=settings["lr"]),
-        metrics={"top1": top_k(1), "top5": top_k(5)},
-        generator=torch.Generator().manual_seed(settings["seed"]),
-        checkpoint=folder / "checkpoint.pt",
-        resume=(folder / "checkpoint.pt").exists(),
-    )
-    return {"head_parameters": count, "history": history.to_dict()}
+    model, history = trained(settings, train, held_out, folder)
+    return {"head_parameters": parameters(model.get_submodule("head")), "history": history.to_dict()}
 
 
 def _split(images: Images) -> tuple[Images, Images]:

@@ -1,13 +1,18 @@
 """Heads of the CIFAR-100 networks, built from plain descriptions: 256 features -> logits of 100 classes."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from qkan import KAN, QKAN, QKANActivation
+from qkan import KAN, QKAN, QKANActivation, fit
+from qkan.data.images import Images
+from qkan.history import History
 from qkan.models.study import StudyNetwork
+from qkan.training import top_k
 
-__all__ = ["CLASSES", "FEATURES", "network"]
+__all__ = ["CLASSES", "FEATURES", "network", "trained"]
 
 FEATURES, CLASSES = 256, 100
 ACTIVATION: dict[str, Any] = {"encoding": "ternary", "init": 0.5}  # unless the description says otherwise
@@ -32,6 +37,34 @@ def network(head: str | dict[str, Any]) -> nn.Module:
     model = StudyNetwork("linear", 3, CLASSES)  # for its convolutions, which come first: equal for equal seeds
     model.head = _head(**head)
     return model
+
+
+def trained(settings: dict[str, Any], train: Images, held_out: Images, folder: Path) -> tuple[nn.Module, History]:
+    """Train by the published protocol, as `qkan reproduce` does; go on where a stopped run left its checkpoint.
+
+    Args:
+        settings: head, epochs, lr (of Adam) and seed (of the initial weights and of the order of the images).
+        train: what is trained on.
+        held_out: what is measured after every epoch.
+        folder: of the checkpoint.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings["seed"])
+        model = network(settings["head"])
+    checkpoint = folder / "checkpoint.pt"
+    history = fit(
+        model,
+        train,
+        validation=held_out,
+        epochs=settings["epochs"],
+        batch_size=1000,
+        optimizer=torch.optim.Adam(model.parameters(), lr=settings["lr"]),
+        metrics={"top1": top_k(1), "top5": top_k(5)},
+        generator=torch.Generator().manual_seed(settings["seed"]),
+        checkpoint=checkpoint,
+        resume=checkpoint.exists(),
+    )
+    return model, history
 
 
 def _head(
