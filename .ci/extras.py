@@ -1,0 +1,103 @@
+"""Install the extras of a wheel one after the other into the environment that runs this, and use what each is for.
+
+    python .ci/extras.py WHEEL
+
+Before an extra is installed, what needs it must say which pip line brings it.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+import qkan
+
+
+def symbolic() -> None:
+    """Write a network as a formula."""
+    from qkan.symbolic import formula
+
+    print(formula(qkan.QKAN([1, 1], reps=1)))
+
+
+def plot() -> None:
+    """Draw a network."""
+    qkan.QKAN([2, 1]).plot().savefig(Path(tempfile.mkdtemp()) / "network.png")
+
+
+def checkpoint() -> None:
+    """Save a model and load it."""
+    path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    model, x = qkan.HQKAN(4, 3), torch.ones(2, 4)
+    qkan.save(model, path)
+    if not torch.equal(qkan.load(path)(x), model(x)):
+        raise SystemExit("a loaded model has other outputs than the saved one")
+
+
+def data() -> None:
+    """Read the digits and compute a special function."""
+    from qkan.data import create_dataset, load_images, named
+
+    images, _, _ = load_images("digits")
+    print(len(images.labels), create_dataset(named("jv"))[0][0].shape)
+
+
+def vision() -> None:
+    """Ask for data that are not there: the message is no longer about the extra."""
+    from torchvision import datasets
+
+    print(datasets.CIFAR100.__name__)
+
+
+def pennylane() -> None:
+    """Check circuits."""
+    subprocess.run([sys.executable, "-m", "qkan", "check", "3,2", "--samples", "5"], check=True)
+
+
+def onnx() -> None:
+    """Export a lowered network to ONNX."""
+    lowered = qkan.lower(qkan.QKAN([3, 2]).eval())
+    torch.onnx.export(lowered, (torch.zeros(1, 3),), Path(tempfile.mkdtemp()) / "model.onnx", dynamo=True)
+
+
+# extra -> a module that it brings, and what it is for; in an order in which none brings the module of a later one
+EXTRAS: dict[str, tuple[str, Callable[[], None]]] = {
+    "plot": ("matplotlib", plot),
+    "checkpoint": ("safetensors", checkpoint),
+    "onnx": ("onnx", onnx),
+    "data": ("sklearn", data),
+    "pennylane": ("pennylane", pennylane),
+    "vision": ("torchvision", vision),
+    "symbolic": ("sympy", symbolic),
+}
+SILENT = {"onnx", "vision", "pennylane"}  # torch's own messages; told by the exit status of a command
+
+
+def main() -> None:
+    """Go through the extras."""
+    (wheel,) = sys.argv[1:]
+    for extra, (module, use) in EXTRAS.items():
+        if find_spec(module) is None and extra not in SILENT:
+            refused(extra, use)
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", f"{wheel}[{extra}]"], check=True)
+        use()
+        print(f"{extra}: works")
+
+
+def refused(extra: str, use: Callable[[], None]) -> None:
+    """Make sure that the use of an extra that is missing names it."""
+    try:
+        use()
+    except ImportError as error:
+        if f"[{extra}]" not in str(error):
+            raise SystemExit(f"without {extra!r} the message names no pip line: {error}") from error
+        return
+    raise SystemExit(f"{extra!r} is not needed for what it is said to bring")
+
+
+if __name__ == "__main__":
+    main()
