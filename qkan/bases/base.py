@@ -94,7 +94,7 @@ class Basis(_Family):
 
     Attributes:
         name: of the family.
-        in_features, functions, domain, map: as given.
+        in_features: as given; so are functions, domain and map.
 
     Raises:
         TypeError: for an argument of the wrong type.

@@ -1,0 +1,145 @@
+"""Sphinx: `python -m sphinx -W --keep-going -b html docs build/docs`, from the root of the repository, without network.
+
+Formulas become MathML, which browsers draw by themselves: docutils translates them, so that no page needs a script, a
+font or a server.
+"""
+
+import abc
+import re
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+
+project = "qkan"
+author = "the authors of qkan"
+version = release = installed("qkan-torch")
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "myst_nb",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = f"qkan {release}"
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_copy_source = False
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # links to headings as GitHub makes them
+nb_execution_mode = "off"  # notebooks hold their outputs
+nb_ipywidgets_js: dict[str, Any] = {}  # the defaults are on another server
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints_format = "short"
+autodoc_class_signature = "mixed"
+python_maximum_signature_line_length = 100
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ["Shape", ("Returns", "notes_style")]  # a result has a shape, not a type before a colon
+default_role = "py:obj"  # single backticks: a link where there is such a name, code where there is none
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# Words in backticks that are no names of this package, and types of others: there is no inventory without network.
+nitpick_ignore_regex = [
+    ("py:obj", ".*"),
+    ("py:.*", r"(torch|nn|np|numpy|sympy|matplotlib|collections|typing|os|pathlib|enum|pennylane)\..*"),
+    ("py:class", "Figure|Axes"),
+    # Type variables, aliases, and the typed dictionaries that hold keywords: the keywords are with the classes.
+    ("py:class", r"qkan\..*\.([A-Z]|Layer|Factory|OptionArguments|KANArguments|Packing)"),
+    ("py:class", r"qkan\..*\.(BaseBottleneck|BaseKANConv|Published|Skeleton|Wavelet)"),
+]
+
+
+def _gather_notebooks() -> None:
+    """Copy ../notebooks beside the pages, with a page that lists them, also where there are none."""
+    target = HERE / "notebooks"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    found = sorted((HERE.parent / "notebooks").glob("*.ipynb"))
+    for notebook in found:
+        shutil.copy(notebook, target)
+    lines = ["# Notebooks", "", "Executed in full; the outputs are those of the files in `notebooks/`.", ""]
+    if found:
+        lines += ["```{toctree}", ":maxdepth: 1", *(notebook.stem for notebook in found), "```", ""]
+    (target / "index.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+_gather_notebooks()
+
+
+def _visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    block = isinstance(node, nodes.math_block)
+    formula = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
+_COLON = "\ue000"  # of the private use area: nothing else has it
+_MARKUP = re.compile(r"(?<=\S)[*|]|[*|](?=\S)")
+
+
+def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make docstrings reStructuredText: one attribute a line; stars and bars, as in [*batch, in], no markup."""
+    if what in ("property", "attribute", "data"):  # napoleon takes what stands before a colon for a type
+        lines[0] = lines[0].replace(": ", f"{_COLON} ")
+    for at, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", "|")):
+            parts = re.split(r"(``.*?``|`.*?`)", line)
+            lines[at] = "".join(part if part.startswith("`") else _MARKUP.sub(r"\\\g<0>", part) for part in parts)
+    if "Attributes:" in lines:
+        start = lines.index("Attributes:") + 1
+        end = lines.index("", start)
+        text = "\n".join(lines[start:end])
+        lines[start:end] = re.sub(r"(?<=\.) (?=\w+: )", "\n    ", text).split("\n")
+
+
+def _restore_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def _public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
+    """Show the first public ancestor of a class in the place of private ones."""
+    public = [base for base in obj.__mro__[1:] if not base.__name__.startswith("_") and base.__module__ != "abc"]
+    if any(getattr(base, "__name__", "").startswith("_") or base is abc.ABC for base in bases):
+        bases[:] = public[:1]
+
+
+def _resolve_short_names(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
+    """Find `QKANOptions` wherever it is documented, if there is one such name."""
+    domain = env.domains.python_domain
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target.isidentifier() or not target[0].isupper():
+        return None
+    found = {entry.docname: name for name, entry in domain.objects.items() if name.endswith(f".{target}")}
+    if len(found) != 1:
+        return None
+    name = next(iter(found.values()))
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
+
+
+def _plain_folders(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Write links to folders, which no page can show, as text."""
+    content[0] = re.sub(r"\[([^\]\n]+)\]\((?!http)[^)\s]*/\)", r"`\1`", content[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Register what the settings above name."""
+    app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math, None))
+    app.connect("autodoc-process-docstring", _prepare, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _restore_colons, priority=900)  # after it
+    app.connect("autodoc-process-bases", _public_bases)
+    app.connect("missing-reference", _resolve_short_names)
+    app.connect("source-read", _plain_folders)

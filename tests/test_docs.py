@@ -1,0 +1,63 @@
+"""The documentation builds strictly and without network, loads nothing from elsewhere, and holds every public name."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.md")))
+
+# Commands, and what the package keeps for itself; everything else in qkan/ has a place in docs/api.
+INNER = {"check", "cli", "elementary", "files", "precision", "reproduce"}
+PARTS = {path.stem for path in (ROOT / "qkan").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+PUBLIC = sorted(part for part in PARTS - INNER if not part.startswith("_"))
+
+
+def _module(name):
+    return importlib.import_module(name)
+
+
+def _object(name):
+    """The object of a dotted name, which may be a module, or an attribute of one."""
+    try:
+        return _module(name)
+    except ModuleNotFoundError:
+        owner, _, attribute = name.rpartition(".")
+        return getattr(_object(owner), attribute)
+
+
+def _documented():
+    """Every object that a page of the API shows, by its identity."""
+    current, found = "qkan", []
+    for directive, name, following in re.findall(r"^\.\. (\w+):: (\S+)\n((?:   .*\n)*)", API, re.MULTILINE):
+        if directive == "currentmodule":
+            current = name
+        elif directive == "automodule":
+            excluded = re.findall(r":exclude-members: (.*)", following)
+            names = set(_module(name).__all__) - set(", ".join(excluded).split(", "))
+            found += [getattr(_module(name), each) for each in names]
+        else:
+            found.append(_object(name if name.startswith("qkan.") else f"{current}.{name}"))
+    return {id(each) for each in found}
+
+
+@pytest.mark.parametrize("name", ["qkan", *(f"qkan.{part}" for part in PUBLIC)])
+def test_every_public_name_is_in_the_api(name):
+    module, documented = _module(name), _documented()
+    assert [each for each in module.__all__ if id(getattr(module, each)) not in documented] == []
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_strictly_and_needs_no_network(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    done = subprocess.run([*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "html").rglob("*.html")}
+    loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]*\"")
+    assert {path.name: found for path, page in pages.items() if (found := loaded.findall(page))} == {}
+    assert "<math" in pages[tmp_path / "html" / "ideas.html"]
