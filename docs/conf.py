@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import latex2mathml
+from docutils.utils.math import MathError, latex2mathml
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 HERE = Path(__file__).parent
 
@@ -33,8 +34,9 @@ html_theme = "furo"
 html_title = f"qkan {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
+html_show_copyright = False
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links to headings as GitHub makes them
@@ -82,7 +84,11 @@ _gather_notebooks()
 
 def _visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
     block = isinstance(node, nodes.math_block)
-    formula = latex2mathml.tex2mathml(node.astext(), as_block=block)
+    try:
+        formula = latex2mathml.tex2mathml(node.astext().replace("\\dots", "\\ldots"), as_block=block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
+        formula = translator.encode(node.astext())
     translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
@@ -130,6 +136,13 @@ def _resolve_short_names(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
 
 
+def _mark_numbers(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Tell the cells of tables that begin with a number, so that 1.0e-06 is not broken at its sign."""
+    for cell in doctree.findall(nodes.entry):
+        if re.fullmatch(r"[-+±]?\d[\d.,e+-]*( .{,20})?", cell.astext()):
+            cell["classes"].append("number")
+
+
 def _plain_folders(app: Sphinx, docname: str, content: list[str]) -> None:
     """Write links to folders, which no page can show, as text."""
     content[0] = re.sub(r"\[([^\]\n]+)\]\((?!http)[^)\s]*/\)", r"`\1`", content[0])
@@ -142,4 +155,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _restore_colons, priority=900)  # after it
     app.connect("autodoc-process-bases", _public_bases)
     app.connect("missing-reference", _resolve_short_names)
+    app.connect("doctree-resolved", _mark_numbers)
     app.connect("source-read", _plain_folders)
