@@ -5,6 +5,8 @@ font or a server.
 """
 
 import abc
+import json
+import os
 import re
 import shutil
 from importlib.metadata import version as installed
@@ -65,6 +67,33 @@ nitpick_ignore_regex = [
 ]
 
 
+def _markdown(text: str) -> str:
+    """Return Markdown that is read as on GitHub: links to folders, which no page can show, are text; <Z> is no tag."""
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.DOTALL)
+    folder = re.compile(r"\[([^\]\n]+)\]\((?!http)[^)\s]*/\)")
+    parts[::2] = [folder.sub(r"\1", part).replace("<Z>", "&lt;Z&gt;") for part in parts[::2]]
+    return "".join(parts)
+
+
+def _moved(link: re.Match[str]) -> str:
+    """Return a link of a notebook as it has to be from docs/notebooks."""
+    path, _, anchor = link[1].partition("#")
+    target = HERE.parent / "notebooks" / path
+    if target.suffix == ".ipynb":
+        return link[0]
+    found = os.path.relpath(target, HERE / "notebooks") + ("/" if target.is_dir() else "")
+    return f"]({found}#{anchor})" if anchor else f"]({found})"
+
+
+def _copy_notebook(source: Path, target: Path) -> None:
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"\]\((?!http|#|attachment:|data:)([^)\s]+)\)", _moved, "".join(cell["source"]))
+            cell["source"] = _markdown(text)
+    target.write_text(json.dumps(notebook), encoding="utf-8")
+
+
 def _gather_notebooks() -> None:
     """Copy ../notebooks beside the pages, with a page that lists them, also where there are none."""
     target = HERE / "notebooks"
@@ -72,7 +101,7 @@ def _gather_notebooks() -> None:
     target.mkdir()
     found = sorted((HERE.parent / "notebooks").glob("*.ipynb"))
     for notebook in found:
-        shutil.copy(notebook, target)
+        _copy_notebook(notebook, target / notebook.name)
     lines = ["# Notebooks", "", "Executed in full; the outputs are those of the files in `notebooks/`.", ""]
     if found:
         lines += ["```{toctree}", ":maxdepth: 1", *(notebook.stem for notebook in found), "```", ""]
@@ -82,6 +111,14 @@ def _gather_notebooks() -> None:
 _gather_notebooks()
 
 
+# Bars as brackets, without the space of an operator; a thin space between a function and an argument without brackets.
+_MATHML = (
+    (r'<mo class="mathopen">\|</mo>', '<mo form="prefix" stretchy="false">|</mo>'),
+    (r"<mo>\|</mo>", '<mo form="postfix" stretchy="false">|</mo>'),
+    (r"<mo>&ApplyFunction;</mo>(?!\s*<mo[^>]*>\()", '<mspace width="0.167em"></mspace>'),
+)
+
+
 def _visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
     block = isinstance(node, nodes.math_block)
     try:
@@ -89,6 +126,8 @@ def _visit_math(translator: Any, node: nodes.math | nodes.math_block) -> None:
     except MathError as error:
         logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
         formula = translator.encode(node.astext())
+    for pattern, better in _MATHML:
+        formula = re.sub(pattern, better, formula)
     translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
@@ -143,9 +182,9 @@ def _mark_numbers(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             cell["classes"].append("number")
 
 
-def _plain_folders(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Write links to folders, which no page can show, as text."""
-    content[0] = re.sub(r"\[([^\]\n]+)\]\((?!http)[^)\s]*/\)", r"`\1`", content[0])
+def _adapt_markdown(app: Sphinx, docname: str, content: list[str]) -> None:
+    if app.env.doc2path(docname).suffix == ".md":  # notebooks are adapted when they are copied
+        content[0] = _markdown(content[0])
 
 
 def setup(app: Sphinx) -> None:
@@ -156,4 +195,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-bases", _public_bases)
     app.connect("missing-reference", _resolve_short_names)
     app.connect("doctree-resolved", _mark_numbers)
-    app.connect("source-read", _plain_folders)
+    app.connect("source-read", _adapt_markdown)
