@@ -18,6 +18,12 @@ PARTS = {path.stem for path in (ROOT / "qkan").iterdir() if path.suffix == ".py"
 PUBLIC = sorted(part for part in PARTS - INNER if not part.startswith("_"))
 
 
+# What a browser fetches by itself, from another host.
+FOREIGN = re.compile(
+    r"""<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']*|(?:url\(|@import )\s*["']?(?:https?:)?//"""
+)
+
+
 def _module(name):
     return importlib.import_module(name)
 
@@ -57,7 +63,21 @@ def test_the_documentation_builds_strictly_and_needs_no_network(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
     done = subprocess.run([*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = {path: path.read_text(encoding="utf-8") for path in (tmp_path / "html").rglob("*.html")}
-    loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]*\"")
-    assert {path.name: found for path, page in pages.items() if (found := loaded.findall(page))} == {}
-    assert "<math" in pages[tmp_path / "html" / "ideas.html"]
+    files = [path for path in (tmp_path / "html").rglob("*") if path.suffix in (".html", ".css")]
+    found = {path.name: FOREIGN.findall(path.read_text(encoding="utf-8")) for path in files}
+    assert {name: loaded for name, loaded in found.items() if loaded} == {}
+    assert "<math" in (tmp_path / "html" / "ideas.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "loads"),
+    [
+        ('<script async src="https://host/MathJax.js"></script>', True),
+        ('<link rel="stylesheet" href="//host/fonts.css" />', True),
+        ("src: url('https://host/font.woff2')", True),
+        ('@import "https://host/style.css";', True),
+        ('<script src="_static/doctools.js"></script><a href="https://arxiv.org/abs/2509.14026">', False),
+    ],
+)
+def test_what_loads_from_elsewhere_is_recognised(text, loads):
+    assert bool(FOREIGN.search(text)) is loads
