@@ -20,7 +20,8 @@ PUBLIC = sorted(part for part in PARTS - INNER if not part.startswith("_"))
 
 # What a browser fetches by itself, from another host.
 FOREIGN = re.compile(
-    r"""<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']*|(?:url\(|@import )\s*["']?(?:https?:)?//"""
+    r"""<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']*"""
+    r"""|(?:url\(|@import )\s*["']?(?:https?:)?//[^"')]*"""
 )
 
 
