@@ -4,7 +4,6 @@ Formulas become MathML, which browsers draw by themselves: docutils translates t
 font or a server.
 """
 
-import abc
 import json
 import os
 import re
@@ -46,7 +45,7 @@ nb_execution_mode = "off"  # notebooks hold their outputs
 nb_ipywidgets_js: dict[str, Any] = {}  # the defaults are on another server
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_typehints_format = "short"
 autodoc_class_signature = "mixed"
 python_maximum_signature_line_length = 100
@@ -63,7 +62,6 @@ nitpick_ignore_regex = [
     ("py:class", "Figure|Axes"),
     # Type variables, aliases, and the typed dictionaries that hold keywords: the keywords are with the classes.
     ("py:class", r"qkan\..*\.([A-Z]|Layer|Factory|OptionArguments|KANArguments|Packing)"),
-    ("py:class", r"qkan\..*\.(BaseBottleneck|BaseKANConv|Published|Skeleton|Wavelet)"),
 ]
 
 
@@ -138,7 +136,9 @@ _MARKUP = re.compile(r"(?<=\S)[*|]|[*|](?=\S)")
 
 def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make docstrings reStructuredText: one attribute a line; stars and bars, as in [*batch, in], no markup."""
-    if what in ("property", "attribute", "data"):  # napoleon takes what stands before a colon for a type
+    if lines and lines[0].startswith("Alias for field number"):  # Python's own words on named tuples
+        lines.clear()
+    if lines and what in ("property", "attribute", "data"):  # napoleon takes what stands before a colon for a type
         lines[0] = lines[0].replace(": ", f"{_COLON} ")
     for at, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...", "|")):
@@ -153,13 +153,6 @@ def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: l
 
 def _restore_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = [line.replace(_COLON, ":") for line in lines]
-
-
-def _public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
-    """Show the first public ancestor of a class in the place of private ones."""
-    public = [base for base in obj.__mro__[1:] if not base.__name__.startswith("_") and base.__module__ != "abc"]
-    if any(getattr(base, "__name__", "").startswith("_") or base is abc.ABC for base in bases):
-        bases[:] = public[:1]
 
 
 def _resolve_short_names(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
@@ -192,7 +185,6 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math, None))
     app.connect("autodoc-process-docstring", _prepare, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", _restore_colons, priority=900)  # after it
-    app.connect("autodoc-process-bases", _public_bases)
     app.connect("missing-reference", _resolve_short_names)
     app.connect("doctree-resolved", _mark_numbers)
     app.connect("source-read", _adapt_markdown)

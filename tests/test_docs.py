@@ -1,6 +1,7 @@
 """The documentation builds strictly and without network, loads nothing from elsewhere, and holds every public name."""
 
 import importlib
+import posixpath
 import re
 import subprocess
 import sys
@@ -30,27 +31,36 @@ def _module(name):
 
 
 def _object(name):
-    """The object of a dotted name, which may be a module, or an attribute of one."""
+    """The object of a dotted name: an attribute of a module, or of a class; a module of the same name is not meant."""
+    owner, _, attribute = name.rpartition(".")
     try:
-        return _module(name)
+        return getattr(_module(owner), attribute)
     except ModuleNotFoundError:
-        owner, _, attribute = name.rpartition(".")
         return getattr(_object(owner), attribute)
 
 
 def _documented():
     """Every object that a page of the API shows, by its identity."""
     current, found = "qkan", []
-    for directive, name, following in re.findall(r"^\.\. (\w+):: (\S+)\n((?:   .*\n)*)", API, re.MULTILINE):
+    for directive, name, following in re.findall(r"^\.\. ([\w:]+):: (\S+)\n((?:   .*\n)*)", API, re.MULTILINE):
         if directive == "currentmodule":
             current = name
         elif directive == "automodule":
+            current = name
             excluded = re.findall(r":exclude-members: (.*)", following)
             names = set(_module(name).__all__) - set(", ".join(excluded).split(", "))
             found += [getattr(_module(name), each) for each in names]
         else:
             found.append(_object(name if name.startswith("qkan.") else f"{current}.{name}"))
     return {id(each) for each in found}
+
+
+def _shown(reader, path):
+    """Every object that the built pages show, by its identity."""
+    with path.open("rb") as file:
+        entries = reader.load(file, "", posixpath.join)
+    kinds = [kind for kind in entries if kind.startswith("py:") and kind != "py:module"]
+    return {id(_object(name)) for kind in kinds for name in entries[kind]}
 
 
 @pytest.mark.parametrize("name", ["qkan", *(f"qkan.{part}" for part in PUBLIC)])
@@ -61,12 +71,20 @@ def test_every_public_name_is_in_the_api(name):
 
 @pytest.mark.slow
 def test_the_documentation_builds_strictly_and_needs_no_network(tmp_path):
+    inventory = pytest.importorskip("sphinx.util.inventory")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
     done = subprocess.run([*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     files = [path for path in (tmp_path / "html").rglob("*") if path.suffix in (".html", ".css")]
     found = {path.name: FOREIGN.findall(path.read_text(encoding="utf-8")) for path in files}
     assert {name: loaded for name, loaded in found.items() if loaded} == {}
+    shown = _shown(inventory.InventoryFile, tmp_path / "html" / "objects.inv")
+    assert [
+        f"qkan.{part}.{name}"
+        for part in PUBLIC
+        for name in _module(f"qkan.{part}").__all__
+        if id(getattr(_module(f"qkan.{part}"), name)) not in shown
+    ] == []
     assert "<math" in (tmp_path / "html" / "ideas.html").read_text(encoding="utf-8")
 
 
