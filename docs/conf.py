@@ -60,8 +60,8 @@ nitpick_ignore_regex = [
     ("py:obj", ".*"),
     ("py:.*", r"(torch|nn|np|numpy|sympy|matplotlib|collections|typing|os|pathlib|enum|pennylane)\..*"),
     ("py:class", "Figure|Axes"),
-    # Type variables, aliases, and the typed dictionaries that hold keywords: the keywords are with the classes.
-    ("py:class", r"qkan\..*\.([A-Z]|Layer|Factory|OptionArguments|KANArguments|Packing)"),
+    # Type variables, aliases, and typed dictionaries that hold keywords, in modules that no page shows.
+    ("py:class", r"qkan\.\w+\.\w+\..*|qkan\..*\.[A-Z]|qkan\.crosscheck\.Layer"),
 ]
 
 
@@ -134,6 +134,13 @@ _COLON = "\ue000"  # of the private use area: nothing else has it
 _MARKUP = re.compile(r"(?<=\S)[*|]|[*|](?=\S)")
 
 
+def _attributes(text: str) -> str:
+    """Return a list of attributes with one in a line."""
+    text = re.sub(r"(?<=\.) (?=\w+: )", "\n    ", text)
+    # Of "in_features, map: as given" Sphinx would take the first name for the type of the second.
+    return re.sub(r"(?m)^ *\w+(, \w+)+: ", lambda names: "    " + names[0].strip().replace(", ", ",") + " ", text)
+
+
 def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make docstrings reStructuredText: one attribute a line; stars and bars, as in [*batch, in], no markup."""
     if lines and lines[0].startswith("Alias for field number"):  # Python's own words on named tuples
@@ -147,8 +154,7 @@ def _prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: l
     if "Attributes:" in lines:
         start = lines.index("Attributes:") + 1
         end = lines.index("", start)
-        text = "\n".join(lines[start:end])
-        lines[start:end] = re.sub(r"(?<=\.) (?=\w+: )", "\n    ", text).split("\n")
+        lines[start:end] = _attributes("\n".join(lines[start:end])).split("\n")
 
 
 def _restore_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -94,7 +94,7 @@ class Basis(_Family):
 
     Attributes:
         name: of the family.
-        in_features: as given; so are functions, domain and map.
+        in_features, functions, domain, map: as given.
 
     Raises:
         TypeError: for an argument of the wrong type.
