@@ -9,11 +9,13 @@ import os
 import re
 import shutil
 from importlib.metadata import version as installed
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -47,6 +49,7 @@ nb_ipywidgets_js: dict[str, Any] = {}  # the defaults are on another server
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True  # as they are written: a function as default would spoil the signature
 autodoc_class_signature = "mixed"
 python_maximum_signature_line_length = 100
 napoleon_numpy_docstring = False
@@ -174,6 +177,14 @@ def _resolve_short_names(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, contnode)
 
 
+def _unlink_arguments(app: Sphinx, doctree: nodes.document) -> None:
+    """Make `data` and `checkpoint` code: the arguments are meant, not the modules that have these names too."""
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        name = node["reftarget"]
+        if node["reftype"] == "obj" and name.isidentifier() and find_spec(f"qkan.{name}"):
+            node.replace_self(node.children)
+
+
 def _mark_numbers(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Tell the cells of tables that begin with a number, so that 1.0e-06 is not broken at its sign."""
     for cell in doctree.findall(nodes.entry):
@@ -192,5 +203,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _prepare, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", _restore_colons, priority=900)  # after it
     app.connect("missing-reference", _resolve_short_names)
+    app.connect("doctree-read", _unlink_arguments)
     app.connect("doctree-resolved", _mark_numbers)
     app.connect("source-read", _adapt_markdown)
