@@ -46,7 +46,7 @@ def layer(name: str, case: dict[str, Any]) -> str:
     (ours,) = [row for row in rows if row["side"] == "qkan-torch auto"]
     peer = min((row for row in rows if row["side"].startswith("peer")), key=lambda row: row["x qkan"])
     told = f"{case['in']} → {case['out']}, batch {case['batch']}, "
-    told += "<Z>" if ours["readout"] == "expectation" else "amplitude readout"
+    told += "⟨Z⟩" if ours["readout"] == "expectation" else "amplitude readout"
     told += ", trainable weights per edge" if case["weights"] == "per edge" else ""
     times = f"{ours['eager ms']:.2g} | {peer['eager ms']:.3g} ({peer['side'].removeprefix('peer ')})"
     return f"| {told} | {times} | {peer['x qkan']:.3g} | {peer['x compiled']:.3g} |"

@@ -42,9 +42,9 @@ HEADS: dict[str, str | Settings] = {
 }
 TITLES = {
     "mlp": "MLP 256-192-128-100",
-    "hqkan-44": "HQKAN-44 as published, <Z>",
+    "hqkan-44": "HQKAN-44 as published, ⟨Z⟩",
     "hqkan-44, amplitude": "HQKAN-44, amplitude readout (as published)",
-    "hqkan": "HQKAN, latents 8 and 7, <Z>",
+    "hqkan": "HQKAN, latents 8 and 7, ⟨Z⟩",
     "linear": "HQKAN-44, its core replaced by one linear map",
     "silu": "HQKAN-44, its core replaced by SiLU, equal latents",
     "silu-matched": "HQKAN-44, its core replaced by SiLU, equal parameters",

@@ -191,7 +191,7 @@ def _shots_table(results: list[dict[str, Any]]) -> str:
 def _noise_table(results: list[dict[str, Any]]) -> str:
     kinds = [f"{name}{shots}" for name in COLUMNS for shots in ("", f", {NOISY_SHOTS} shots")]
     titles = [f"{title}, {kind}" for title in COLUMNS.values() for kind in ("exact", f"{NOISY_SHOTS} shots")]
-    lines = ["| " + " | ".join(["p", "<Z> shrinks to", *titles]) + " |", "|---" * (len(titles) + 2) + "|"]
+    lines = ["| " + " | ".join(["p", "⟨Z⟩ shrinks to", *titles]) + " |", "|---" * (len(titles) + 2) + "|"]
     for strength in STRENGTHS:
         cells = [_percent(r["noise"][str(strength)][kind] for r in results) for kind in kinds]
         lines.append("| " + " | ".join([f"{strength:g}", f"{(1 - 4 * strength / 3) ** 11:.3f}", *cells]) + " |")
@@ -207,7 +207,7 @@ def _reading(results: list[dict[str, Any]]) -> str:
 
     shots = f", {NOISY_SHOTS} shots"
     return (
-        "Depolarizing noise of equal strength after every rotation commutes with the circuit: it multiplies every <Z> "
+        "Depolarizing noise of equal strength after every rotation commutes with the circuit: it multiplies every ⟨Z⟩ "
         "by one factor, which the decoder can undo without any training. That is the ablation in the middle columns, "
         "and it has to be beaten before noise-aware training can be credited with anything. At p = 0.1, in percentage "
         f"points, paired by seed: trained under the noise minus trained without, exact: {gain('aware', 'plain')}; "
@@ -215,7 +215,7 @@ def _reading(results: list[dict[str, Any]]) -> str:
         f"one: {gain('aware' + shots, 'rescaled' + shots)} (at p = 0.03: "
         f"{gain('aware' + shots, 'rescaled' + shots, 0.03)}). A difference within its spread over the seeds is none. "
         "Where only shots make a difference, a likely reason, not measured here, is that training under noise makes "
-        "<Z> larger against the noise of sampling.\n\n"
+        "⟨Z⟩ larger against the noise of sampling.\n\n"
         f"The dashed line marks {DEVICE[0]}, p = {DEVICE[1]:g} ({DEVICE[2]}). Its error also holds other parts than "
         "depolarizing, and its readout error is larger than its gate error; neither is in this sweep.\n"
     )
