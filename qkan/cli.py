@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from qkan import check, reproduce
+from qkan.report import command as report
 
 __all__ = ["main"]
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     reproduce.add_command(commands)
     check.add_command(commands)
+    report.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)

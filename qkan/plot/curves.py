@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["training_curves"]
+__all__ = ["falls_far", "label", "panels", "training_curves"]
 
 _LABELS = {
     "train_loss": "training loss", "test_loss": "test loss", "top1": "top-1 accuracy", "top5": "top-5 accuracy",
@@ -44,12 +44,12 @@ def training_curves(histories: History | Mapping[str, History], names: Sequence[
     runs = {"": histories} if isinstance(histories, History) else dict(histories)
     if not runs or not all(len(history) for history in runs.values()):
         raise ValueError("nothing to draw: give at least one history with at least one epoch")
-    panels = _panels(next(iter(runs.values())), names)
-    if not panels:
+    groups = panels(next(iter(runs.values())), names)
+    if not groups:
         raise ValueError("nothing to draw: names must hold at least one quantity that was measured")
-    rows, columns = style.grid(len(panels))
+    rows, columns = style.grid(len(groups))
     figure = style.empty(4.0 * columns, 3.0 * rows)
-    for position, panel in enumerate(panels):
+    for position, panel in enumerate(groups):
         _draw(figure.add_subplot(rows, columns, position + 1), runs, panel)
     if len(runs) > 1:
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -59,25 +59,26 @@ def training_curves(histories: History | Mapping[str, History], names: Sequence[
 
 def _draw(axes: "Axes", runs: Mapping[str, History], panel: Sequence[str]) -> None:
     together = len(panel) > 1
-    for number, (label, history) in enumerate(runs.items()):
+    for number, (run, history) in enumerate(runs.items()):
         for name in panel:
             # Two losses of one run differ in colour, those of several runs only in the stroke.
             dashed = name == "train_loss" and together
             colour = style.COLOURS[(number + (dashed and len(runs) == 1)) % len(style.COLOURS)]
-            text = ", ".join(part for part in (label, _label(name) if together else "") if part)
+            text = ", ".join(part for part in (run, label(name) if together else "") if part)
             steps = history["epoch"], history[name]
             marker = "o" if len(history) == 1 else ""
             axes.plot(*steps, "--" if dashed else "-", marker=marker, color=colour, linewidth=1.6, label=text or None)
-    style.tidy(axes, x="epoch", y="loss" if together else _label(panel[0]))
+    style.tidy(axes, x="epoch", y="loss" if together else label(panel[0]))
     style.whole(axes)
     axes.grid(alpha=0.25)
-    if all(_wide(name, [value for history in runs.values() for value in history[name]]) for name in panel):
+    if all(falls_far(name, [value for history in runs.values() for value in history[name]]) for name in panel):
         axes.set_yscale("log")
     if together and len(runs) == 1:
         axes.legend(fontsize=style.SMALL, frameon=False)
 
 
-def _panels(history: History, names: Sequence[str] | None) -> list[list[str]]:
+def panels(history: History, names: Sequence[str] | None = None) -> list[list[str]]:
+    """Return which quantities share a panel: by default all losses one, everything else its own."""
     if names is not None:
         return [[name] for name in names]
     losses = [name for name in history.names if name.endswith("loss")]
@@ -85,11 +86,12 @@ def _panels(history: History, names: Sequence[str] | None) -> list[list[str]]:
     return [*([losses] if losses else []), *([name] for name in metrics)]
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """Return what a quantity is called in a figure."""
     return _LABELS.get(name, name.replace("_", " "))
 
 
-def _wide(name: str, values: Sequence[float]) -> bool:
+def falls_far(name: str, values: Sequence[float]) -> bool:
     """Return whether the values of a loss, penalty or learning rate fall through decades."""
     if not name.endswith(("loss", "penalty", "lr", "learning_rate")) or not all(0 < v < math.inf for v in values):
         return False
