@@ -2,6 +2,18 @@
 
 import pytest
 import torch
+from browser import browser_or_skip
+
+
+def pytest_addoption(parser):
+    parser.addoption("--need-browser", action="store_true", help="tests that need a browser fail without one")
+
+
+@pytest.fixture(scope="module")
+def browser(request):
+    opened = browser_or_skip(request.config)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

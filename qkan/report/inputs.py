@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from qkan._checks import positive_integer
 from qkan.attribution import inputs_of
 from qkan.crosscheck import inputs
-from qkan.layers.activation import QKANActivation
 from qkan.layers.edges import EdgeLayer, edge_layers
 from qkan.layers.kan import KANLinear
 from qkan.layers.linear import QKANLinear
@@ -38,12 +37,12 @@ class Seen(NamedTuple):
 
 @torch.no_grad()
 def prepared(model: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, in float64 and evaluation mode, that samples nothing; of an activation its circuits.
+    """Return a copy on the CPU, in float64 and evaluation mode, that samples nothing.
 
     Raises:
         ValueError: if the model has no edge layer.
     """
-    whole = copy.deepcopy(model.circuits if isinstance(model, QKANActivation) else model)
+    whole = copy.deepcopy(model)
     edge_layers(whole)
     exact = {
         name: layer.with_options(solver="auto", shots=None)

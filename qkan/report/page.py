@@ -6,9 +6,10 @@ import re
 from importlib import resources
 from typing import Any
 
+from qkan._cached import cached
 from qkan.report.blob import packed
 
-__all__ = ["page"]
+__all__ = ["page", "plotly"]
 
 _SCRIPTS = ("data.js", "curves.js", "figures.js", "panel.js", "table.js", "main.js")
 _PLACE = re.compile(r"<!-- ([a-z]+) -->|/\* ([a-z]+) \*/")
@@ -30,7 +31,7 @@ def page(title: str, data: dict[str, Any], arrays: str) -> bytes:
         "style": _static("page.css"),
         "data": _json(data),
         "arrays": arrays,
-        "plotly": packed(_plotly().encode()),
+        "plotly": plotly(),
         "scripts": "\n".join(map(_static, _SCRIPTS)),
     }
     # in one pass: what is put in is not read again
@@ -46,9 +47,15 @@ def _static(name: str) -> str:
     return (resources.files("qkan.report") / "static" / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+@cached
+def plotly() -> str:
+    """Return plotly.js as base64 of gzip.
+
+    Raises:
+        ImportError: without Plotly.
+    """
     try:
         from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError('reports need Plotly: pip install "qkan-torch[report]"') from error
-    return str(get_plotlyjs())
+    return packed(get_plotlyjs().encode())

@@ -19,7 +19,7 @@ from qkan.report.details import chosen
 from qkan.report.drawing import drawing
 from qkan.report.inputs import Seen, prepared, seen
 from qkan.report.layers import Part, layer_of, other_modules
-from qkan.report.page import page
+from qkan.report.page import page, plotly
 from qkan.report.training import training
 
 __all__ = ["Written", "write"]
@@ -86,24 +86,21 @@ def write(
     target, limit = Path(path), None if edges is None else positive_integer("edges", edges)
     if not target.absolute().parent.is_dir() or target.is_dir():
         raise FileNotFoundError(f"{target} must be a file in a folder that exists: create the folder, or name another")
-    views = seen(prepared(model), data, samples)
+    plotly()  # it is missing now, or not at all
     own = model.circuits if isinstance(model, QKANActivation) else model
+    views = seen(prepared(own), data, samples)
+    names = _names(views, input_names, output_names)
     tables = given_scores(views.layers, None, lambda: spreads(views.layers))
+    scores = {one.name: table for one, table in zip(views.layers, tables, strict=True)}
     blob = Blob()
     shown = _layers(own, views, tables, limit, blob) | {
         "title": type(model).__name__ if title is None else title,
         "notes": [str(note) for note in notes],
         "model": type(model).__name__,
         "inputs": views.text,
+        "names": names,
         "training": training(history),
-        "check": checked(own, {one.name: table for one, table in zip(views.layers, tables, strict=True)})
-        if check
-        else {"rows": [], "note": "Not asked for."},
-    }
-    widths = shown["layers"][0]["inputs"], shown["layers"][-1]["outputs"]
-    shown["names"] = {
-        "inputs": _names("input_names", input_names, widths[0]),
-        "outputs": _names("output_names", output_names, widths[1]),
+        "check": checked(own, scores) if check else {"rows": [], "note": "Not asked for."},
     }
     done = page(shown["title"], shown, blob.text())
     with replace_atomically(target) as file:
@@ -127,7 +124,10 @@ def _layers(model: nn.Module, views: Seen, tables: list[Tensor], limit: int | No
     }
 
 
-def _names(argument: str, given: Sequence[str] | None, size: int) -> list[str] | None:
-    if given is not None and len(given) != size:
-        raise ValueError(f"{argument} must hold {size} names; got {len(given)}")
-    return None if given is None else [str(name) for name in given]
+def _names(views: Seen, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> dict[str, list[str] | None]:
+    first, last = views.layers[0].layer.in_features, views.layers[-1].layer.out_features
+    for argument, given, size in (("input_names", inputs, first), ("output_names", outputs, last)):
+        if given is not None and len(given) != size:
+            raise ValueError(f"{argument} must hold {size} names; got {len(given)}")
+    named = {"inputs": inputs, "outputs": outputs}
+    return {key: None if given is None else [str(name) for name in given] for key, given in named.items()}
