@@ -74,7 +74,11 @@ def rows(browser):
 
 def give(browser, selector, value):
     """Set a filter as a user does."""
-    script = "const e = document.querySelector(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('input', {bubbles: true}))"
+    script = """
+        const field = document.querySelector(arguments[0]);
+        field.value = arguments[1];
+        field.dispatchEvent(new Event("input", {bubbles: true}));
+    """
     browser.run(script, selector, value)
 
 
@@ -108,7 +112,7 @@ def test_a_click_on_a_line_shows_its_edge(opened, model):
     theta = model.layers[0].theta[3, 2].tolist()
     cells = opened.run("return [...document.querySelectorAll('#angles tbody tr')].map(r => r.cells[1].innerText)")
     assert np.allclose([float(cell.replace("−", "-")) for cell in cells], theta, rtol=1e-3)
-    gates = opened.run("return [...document.querySelectorAll('#circuit .gate')].map(g => g.firstChild.textContent)")
+    gates = opened.run("return [...document.querySelectorAll('#circuit .wire .gate')].map(g => g.firstChild.textContent)")
     assert gates[:4] == ["H", "RZ", "RY", "RZ"]
     assert "cos 3x" in opened.text("#formula")
     bars = opened.run("return document.getElementById('spectrum').data[0].x")
@@ -139,7 +143,7 @@ def test_a_click_on_an_input_lists_its_edges(opened):
 def test_sorting_by_every_column_in_both_directions(opened):
     for column, key in ((3, float), (2, str), (1, str), (0, str)):
         opened.find(f"#edges th:nth-child({column + 1}) button").click()
-        first = opened.run("return document.querySelector('#edges th:nth-child(%d)').ariaSort" % (column + 1))
+        first = opened.run("return document.querySelectorAll('#edges th')[arguments[0]].ariaSort", column)
         values = opened.run("return table.order.map(keyOf(table.column))")
         assert values == sorted(values, reverse=first == "descending")
         opened.find(f"#edges th:nth-child({column + 1}) button").click()
@@ -190,21 +194,28 @@ def test_training_is_drawn_when_it_comes_into_sight(opened):
     assert opened.logs() == []
 
 
-def layers():
-    """Layers of every kind of curve, and the inputs that they are drawn over."""
-    yield from ((name, random_layer(name, scale=True), inputs(name, 60, 5)) for name in ANSATZE)
-    for encoding in ("ternary", "trainable", "trainable-shared"):
-        for readout in ("expectation", "amplitude"):
-            layer = random_layer("rpz", encoding, readout=readout, solver="bloch", base_activation="silu")
-            yield f"rpz {encoding} {readout}", layer, inputs("pz", 60, 5)
-    yield "noise", random_layer(noise=Noise(phase_damping=0.1)), inputs("pz", 60, 5)
-    yield "lowered", lower(random_layer("px", base_activation="tanh")), inputs("px", 60, 5)
-    for basis in ("bspline", "chebyshev", "morlet"):
-        yield basis, KANLinear(5, 3, basis=basis, dtype=torch.float64), 0.8 * inputs("px-none", 60, 5)
+LAYERS = {
+    **{name: lambda name=name: (random_layer(name, scale=True), inputs(name, 60, 5)) for name in ANSATZE},
+    **{
+        f"rpz {encoding} {readout}": lambda keys=(encoding, readout): (
+            random_layer("rpz", keys[0], readout=keys[1], solver="bloch", base_activation="silu"),
+            inputs("pz", 60, 5),
+        )
+        for encoding in ("ternary", "trainable", "trainable-shared")
+        for readout in ("expectation", "amplitude")
+    },
+    "noise": lambda: (random_layer(noise=Noise(phase_damping=0.1)), inputs("pz", 60, 5)),
+    "lowered": lambda: (lower(random_layer("px", base_activation="tanh")), inputs("px", 60, 5)),
+    **{
+        basis: lambda basis=basis: (KANLinear(5, 3, basis=basis, dtype=torch.float64), 0.8 * inputs("px-none", 60, 5))
+        for basis in ("bspline", "chebyshev", "morlet")
+    },
+}
 
 
-@pytest.mark.parametrize(("name", "layer", "x"), layers(), ids=[name for name, *_ in layers()])
-def test_the_curves_that_the_browser_computes(browser, folder, name, layer, x):
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_curves_that_the_browser_computes(browser, folder, name):
+    layer, x = LAYERS[name]()
     write(layer, folder / "one.html", data=x, check=False)
     browser.open(folder / "one.html")
     for output, input in ((0, 0), (2, 4), (1, 3)):
