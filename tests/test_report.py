@@ -79,7 +79,9 @@ def test_noise_and_a_base_branch_are_in_the_curves(tmp_path):
     got = np.stack([[curve(page, o, i, x[:, i].numpy()) for i in range(5)] for o in range(3)]).transpose(2, 0, 1)
     assert np.abs(got - want).max() < 1e-4  # silu is tabulated
     assert page["details"]["activation"]["name"] == "silu"
-    assert [gate["text"] for gate in page["circuit"]["operations"] if gate["source"] == "channel"]
+    noise = [gate["noise"] for gate in page["circuit"]["operations"] if gate["source"] == "channel"]
+    assert noise[0] == ["depolarizing 0.05"]
+    assert noise[-1] == ["readout 0.02, 0.02"]
 
 
 def test_angles_are_those_of_the_parameters_the_strongest_edge_first(tmp_path):

@@ -112,7 +112,8 @@ def test_a_click_on_a_line_shows_its_edge(opened, model):
     theta = model.layers[0].theta[3, 2].tolist()
     cells = opened.run("return [...document.querySelectorAll('#angles tbody tr')].map(r => r.cells[1].innerText)")
     assert np.allclose([float(cell.replace("−", "-")) for cell in cells], theta, rtol=1e-3)
-    gates = opened.run("return [...document.querySelectorAll('#circuit .wire .gate')].map(g => g.firstChild.textContent)")
+    names = "return [...document.querySelectorAll('#circuit .wire .gate')].map(g => g.firstChild.textContent)"
+    gates = opened.run(names)
     assert gates[:4] == ["H", "RZ", "RY", "RZ"]
     assert "cos 3x" in opened.text("#formula")
     bars = opened.run("return document.getElementById('spectrum').data[0].x")

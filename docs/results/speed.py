@@ -28,6 +28,7 @@ SCRIPTS = {
     "operators": "Operators and small batches",
     "sparsity": "The sparsity penalty",
     "plots": "Plots",
+    "report": "Reports",
     "family": "The classical family and convolutions",
     "scaling": "Scaling",
     "gpu": "On a GPU",

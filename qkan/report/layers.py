@@ -129,11 +129,11 @@ def _drawn_circuit(layer: EdgeLayer) -> dict[str, Any] | None:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    strengths = [
+    noise = [
         f"{channel.name.replace('_', ' ')} {', '.join(f'{s:.3g}' for s in channel.strengths)}"
         for channel in operation.channels
     ]
-    return {"name": operation.name, "source": operation.source, "at": operation.position, "text": "; ".join(strengths)}
+    return {"name": operation.name, "source": operation.source, "at": operation.position, "noise": noise}
 
 
 def other_modules(model: nn.Module, layers: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ const ARGUMENTS = {
   none: (x) => Math.acos(x),
 };
 
+const MAPS = { tanh: "tanh x", clamp: "min(1, max(−1, x))", none: "x" };
+
 function argumentOf(name) {
   return name ? ARGUMENTS[name] : (x) => x;
 }
@@ -70,26 +72,22 @@ function spectrumOf(layer, place) {
   return { harmonics: details.harmonics, amplitudes: details.harmonics.map((_, n) => Math.hypot(table[n], table[n + count])) };
 }
 
-// The formula of an edge as text, with what it leaves out.
+// The formula of an edge as lines of text, and what there is to say of it.
 function formulaOf(layer, place) {
   const details = layer.details, at = layer.at[place];
-  if (details.formulas) return { text: details.formulas[at] || "", note: details.formulas[at] ? "" : details.formulas_note };
-  if (details.curve !== "waves" && details.curve !== "products") return { text: "", note: noFormula(layer) };
+  if (details.formulas) return details.formulas[at] ? { lines: [`φ(x) = ${details.formulas[at]}`], note: "" } : { lines: [], note: details.formulas_note };
+  if (details.curve !== "waves" && details.curve !== "products") return { lines: [], note: noFormula(layer) };
   const u = details.argument ? "u" : "x";
   const names = details.curve === "waves" ? waveNames(details, u) : productNames(details, at, u);
   const z = summed(details.constant[at], row(details.coefficients, at, details.functions), names);
-  const parts = [];
-  if (details.gain) {
-    parts.push(`φ(x) = ${shown(details.gain[at], 4)} z / √(1 + √(1 − z²))`);
-  } else {
-    parts.push(`φ(x) = ${z.text}`);
-  }
-  if (details.base) parts[0] += signed(details.base[at], `σ(x)`);
-  if (details.gain) parts.push(`z = ${z.text}`);
-  if (details.base) parts.push(`σ = ${details.activation.name}`);
-  if (details.argument) parts.push(`u = arccos ${{ tanh: "tanh x", clamp: "min(1, max(−1, x))", none: "x" }[details.argument]}`);
+  const base = details.base ? signed(details.base[at], "σ(x)") : "";
+  const lines = details.gain
+    ? [`φ(x) = ${shown(details.gain[at], 4)} z / √(1 + √(1 − z²))${base}`, `z = ${z.text}`]
+    : [`φ(x) = ${z.text}${base}`];
+  if (details.argument) lines.push(`u = arccos ${MAPS[details.argument]}`);
+  if (details.base) lines.push(`σ = ${details.activation.name}`);
   const note = z.left ? `${z.left} terms below a millionth of the largest are left out` : "";
-  return { text: parts.join(",   "), note };
+  return { lines, note };
 }
 
 function noFormula(layer) {

@@ -1,7 +1,7 @@
 // Figures, all drawn by Plotly.
 const OPTIONS = { displayModeBar: false, responsive: true };
 const CLASSES = 7; // of strength, each drawn as one trace
-const BEND = 17; // points of a drawn edge
+const BEND = 25; // points of a drawn edge
 const NAMED = 30; // nodes of a row up to which they are named
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -102,7 +102,7 @@ function columnNote(column) {
   const run = report.drawing[column.run], last = column.level === run.layers.length;
   const layer = report.layers[run.layers[last ? column.level - 1 : column.level]];
   const all = last ? layer.outputs : layer.inputs;
-  const what = column.level === 0 ? "inputs" : last ? "outputs" : "nodes";
+  const what = (column.level === 0 ? "input" : last ? "output" : "node") + (all === 1 ? "" : "s");
   const text = column.nodes.length < all ? `${column.nodes.length} of ${all} ${what}` : `${all} ${what}`;
   return { x: column.x, y: 1.09, text, showarrow: false, font: { size: 11, color: colour("soft") } };
 }
@@ -133,7 +133,10 @@ function drawHeatmap(layer, chosen) {
   Plotly.react("heatmap", [{
     z, type: "heatmap", colorscale: scale(), zmin: 0, zmax: layer.largest || 1, colorbar: bar,
     hovertemplate: "input %{x} → output %{y}<br>score %{z:.3g}<extra></extra>",
-  }, ...marked], layout({ xaxis: { title: { text: "input" } }, yaxis: { title: { text: "output" } } }), OPTIONS);
+  }, ...marked], layout({
+    xaxis: { title: { text: "input" }, dtick: layer.inputs <= 12 ? 1 : undefined },
+    yaxis: { title: { text: "output" }, dtick: layer.outputs <= 12 ? 1 : undefined },
+  }), OPTIONS);
 }
 
 function inputSums(layer) {

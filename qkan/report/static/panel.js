@@ -49,7 +49,8 @@ function showCircuit(layer, at) {
   const wire = element("div", null, { class: "wire" });
   wire.append(element("span", "|0⟩"));
   for (const gate of circuit.operations) {
-    const box = element("span", gate.source === "channel" ? gate.text : gate.name, { class: `gate ${gate.source}` });
+    const box = element("span", gate.source === "channel" ? "" : gate.name, { class: `gate ${gate.source}` });
+    gate.noise.forEach((channel) => box.append(element("small", channel)));
     if (gate.source === "trainable") box.append(element("small", shown(angleOf(layer.details, "theta", at, gate.at))));
     if (gate.source === "encoding") box.append(element("small", uploadText(layer, at, gate.at)));
     wire.append(box);
@@ -90,9 +91,9 @@ function spectrumNote(layer, found) {
 }
 
 function showFormula(layer, place) {
-  const { text, note } = formulaOf(layer, place);
-  byId("formula").replaceChildren(text);
-  if (note) byId("formula").append(element("span", ` ${note}`, { class: "note" }));
+  const { lines, note } = formulaOf(layer, place);
+  byId("formula").replaceChildren(...lines.map((line) => element("p", line)));
+  if (note) byId("formula").append(element("p", note, { class: "note" }));
 }
 
 function showAngles(layer, at) {
