@@ -179,6 +179,19 @@ def test_lowered_and_snapped_layers_keep_their_curves(tmp_path):
     assert "sin(" in page["details"]["formulas"][at]
 
 
+def test_elementary_functions_that_come_close_to_classical_edges(tmp_path):
+    pytest.importorskip("sympy")
+    layer = KANLinear(2, 5, basis="chebyshev", degree=2, map="none", base_activation=None, dtype=torch.float64)
+    with torch.no_grad():
+        layer.spline_weight.zero_()
+        layer.spline_weight[3, 1] = torch.tensor([0.5, 0.0, 1.0])  # 0.5 + T2(x) = 2 x^2 - 0.5
+    (page,) = written(layer, tmp_path)["layers"]
+    found = page["details"]
+    assert found["places"][0] == 3 * 2 + 1
+    assert found["formulas"][0] == "φ(x) ≈ 2.0*x**2 - 0.5, R² = 1.0000"
+    assert len(found["formulas"]) == 8 < found["count"]
+
+
 def test_models_that_measure_are_shown_by_their_expectations(tmp_path):
     exact = perturb(QKANLinear(3, 2, dtype=torch.float64))
     measured = QKANLinear(3, 2, solver=PennyLane(shots=3), dtype=torch.float64)

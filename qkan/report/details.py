@@ -1,40 +1,28 @@
 """What the page knows of single edges: which ones, and their curves, angles and formulas."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qkan.layers.edges import EdgeLayer
 from qkan.layers.kan import KANLinear
 from qkan.layers.linear import QKANLinear
-from qkan.layers.snapped import SnappedLinear
 from qkan.plot.sources import Shown, strongest
 from qkan.report.blob import Blob
+from qkan.report.formulas import formulas
+from qkan.report.ranges import Range
 from qkan.report.series import Edges, Series, activation_name, series
-from qkan.symbolic import edge_formula
 
-__all__ = ["BUDGET", "Range", "chosen", "details"]
+__all__ = ["BUDGET", "chosen", "details"]
 
 BUDGET = 3_500_000
 """Bytes for the details of all edges, before compression: the page stays below 8 MB."""
 
 _POINTS = 129  # of a sampled curve
 _TABLE = 513  # points at which a base activation is tabulated
-_FORMULAS = 40  # written out by SymPy, per layer: each takes some 10 ms
-_DIGITS = 4
-
-
-@dataclass(frozen=True)
-class Range:
-    """Over which x the edges of every input are drawn, [in] each."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
 
 
 def chosen(
@@ -83,7 +71,7 @@ def details(one: Shown, edges: Edges, span: Range, blob: Blob) -> dict[str, Any]
     width = one.layer.in_features
     places = blob.add(np.array([output * width + input for output, input in edges], dtype=np.uint32), "u4")
     found = _packed(one.layer, edges, span, blob)
-    return {"count": len(edges), "places": places, **found, **_texts(one.layer, edges)}
+    return {"count": len(edges), "places": places, **found, **formulas(one.layer, edges, span)}
 
 
 def _packed(layer: EdgeLayer, edges: Edges, span: Range, blob: Blob) -> dict[str, Any]:
@@ -120,16 +108,12 @@ def _tabulated(activation: nn.Module | None, span: Range, blob: Blob) -> dict[st
 @torch.no_grad()
 def _sampled(layer: EdgeLayer, edges: Edges, span: Range, blob: Blob) -> dict[str, Any]:
     try:
-        curves = [_curve(layer.edge_function(*edge), span, edge[1]) for edge in edges]
+        curves = [layer.edge_function(*edge)(span.points(edge[1], _POINTS)) for edge in edges]
     except ValueError as error:  # a layer norm over the inputs: there is no function of one input
         return {"curve": "none", "reason": str(error)}
     return {"curve": "samples", "points": _POINTS, "samples": blob.add(torch.stack(curves).numpy())} if curves else {
         "curve": "none", "reason": "no edge is left",
     }  # fmt: skip
-
-
-def _curve(function: Callable[[Tensor], Tensor], span: Range, input: int) -> Tensor:
-    return function(torch.linspace(span.low[input], span.high[input], _POINTS, dtype=torch.float64))
 
 
 def _angles(layer: EdgeLayer, edges: Edges, blob: Blob) -> dict[str, Any]:
@@ -154,22 +138,3 @@ def _basis(layer: EdgeLayer, edges: Edges, blob: Blob) -> dict[str, Any]:
     table = layer.table(torch.float64)[pairs[:, 0], pairs[:, 1]]
     name = activation_name(layer.base_activation)
     return {"basis": {"name": layer.basis.name, "count": table.shape[-1], "values": blob.add(table.numpy()), "σ": name}}
-
-
-def _texts(layer: EdgeLayer, edges: Edges) -> dict[str, Any]:
-    """Return the formulas of a layer with snapped edges, whose form differs from edge to edge."""
-    if not isinstance(layer, SnappedLinear):
-        return {}
-    try:
-        found = [_formula(layer, edge) for edge in edges[:_FORMULAS]]
-    except ImportError as error:
-        return {"formulas": [], "formulas_note": str(error)}
-    note = f"formulas are written out for the {_FORMULAS} strongest edges of the layer; this one: qkan.symbolic"
-    return {"formulas": found, "formulas_note": note}
-
-
-def _formula(layer: SnappedLinear, edge: tuple[int, int]) -> str:
-    try:
-        return str(edge_formula(layer, *edge, digits=_DIGITS))
-    except ValueError as error:
-        return f"none: {error}"

@@ -16,7 +16,8 @@ from qkan.plot.panels import image_shape
 from qkan.plot.sources import Shown, span
 from qkan.plot.style import numbers
 from qkan.report.blob import Blob
-from qkan.report.details import Range, details
+from qkan.report.details import details
+from qkan.report.ranges import Range
 from qkan.report.series import Edges, activation_name
 
 __all__ = ["Part", "layer_of", "other_modules", "ranges"]

@@ -75,8 +75,8 @@ function spectrumOf(layer, place) {
 // The formula of an edge as lines of text, and what there is to say of it.
 function formulaOf(layer, place) {
   const details = layer.details, at = layer.at[place];
-  if (details.formulas) return details.formulas[at] ? { lines: [`φ(x) = ${details.formulas[at]}`], note: "" } : { lines: [], note: details.formulas_note };
-  if (details.curve !== "waves" && details.curve !== "products") return { lines: [], note: noFormula(layer) };
+  if (details.formulas) return details.formulas[at] ? { lines: [details.formulas[at]], note: "" } : { lines: [], note: details.formulas_note };
+  if (details.curve !== "waves" && details.curve !== "products") return { lines: [], note: "None that is short enough to be written here." };
   const u = details.argument ? "u" : "x";
   const names = details.curve === "waves" ? waveNames(details, u) : productNames(details, at, u);
   const z = summed(details.constant[at], row(details.coefficients, at, details.functions), names);
@@ -88,12 +88,6 @@ function formulaOf(layer, place) {
   if (details.base) lines.push(`σ = ${details.activation.name}`);
   const note = z.left ? `${z.left} terms below a millionth of the largest are left out` : "";
   return { lines, note };
-}
-
-function noFormula(layer) {
-  return layer.details.basis
-    ? "a combination of the functions of its basis, with the coefficients above; qkan.symbolic.suggest_symbolic finds elementary functions that come close"
-    : "none that is short enough to be written here";
 }
 
 const times = (factor, name) => (factor === 1 ? name : `${factor}${name}`);
