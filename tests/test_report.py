@@ -188,7 +188,7 @@ def test_elementary_functions_that_come_close_to_classical_edges(tmp_path):
     (page,) = written(layer, tmp_path)["layers"]
     found = page["details"]
     assert found["places"][0] == 3 * 2 + 1
-    assert found["formulas"][0] == "φ(x) ≈ 2.0*x**2 - 0.5, R² = 1.0000"
+    assert found["formulas"][0] == "φ(x) ≈ 2*x**2 - 0.5, R² = 1.0000"
     assert len(found["formulas"]) == 8 < found["count"]
 
 
