@@ -193,15 +193,17 @@ def test_elementary_functions_that_come_close_to_classical_edges(tmp_path):
 
 
 def test_models_that_measure_are_shown_by_their_expectations(tmp_path):
-    exact = perturb(QKANLinear(3, 2, dtype=torch.float64))
-    measured = QKANLinear(3, 2, solver=PennyLane(shots=3), dtype=torch.float64)
-    measured.load_state_dict(exact.state_dict())
-    sampled = QKANLinear(3, 2, shots=3, dtype=torch.float64)
-    sampled.load_state_dict(exact.state_dict())
-    first, *others = (written(layer, tmp_path)["layers"][0] for layer in (exact, measured, sampled))
-    for other in others:
-        assert np.array_equal(first["score"], other["score"])
-        assert np.array_equal(first["details"]["coefficients"], other["details"]["coefficients"])
+    exact = perturb(QKAN([3, 4, 2], dtype=torch.float64))
+    measured = QKAN([3, 4, 2], solver=PennyLane(shots=3), dtype=torch.float64)
+    sampled = QKAN([3, 4, 2], shots=3, dtype=torch.float64)
+    pages = []
+    for model in (exact, measured, sampled):
+        model.load_state_dict(exact.state_dict())
+        pages.append(written(model, tmp_path)["layers"])
+    for first, *others in zip(*pages, strict=True):
+        for other in others:
+            assert np.array_equal(first["score"], other["score"])
+            assert np.array_equal(first["details"]["coefficients"], other["details"]["coefficients"])
 
 
 def test_the_model_and_the_global_generator_are_left_alone(tmp_path):
