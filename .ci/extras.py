@@ -64,6 +64,13 @@ def onnx() -> None:
     torch.onnx.export(lowered, (torch.zeros(1, 3),), Path(tempfile.mkdtemp()) / "model.onnx", dynamo=True)
 
 
+def report() -> None:
+    """Write the page of a model."""
+    from qkan.report import write
+
+    print(write(qkan.QKAN([2, 1]), Path(tempfile.mkdtemp()) / "report.html", check=False))
+
+
 # extra -> a module that it brings, and what it is for; in an order in which none brings the module of a later one
 EXTRAS: dict[str, tuple[str, Callable[[], None]]] = {
     "plot": ("matplotlib", plot),
@@ -73,6 +80,7 @@ EXTRAS: dict[str, tuple[str, Callable[[], None]]] = {
     "pennylane": ("pennylane", pennylane),
     "vision": ("torchvision", vision),
     "symbolic": ("sympy", symbolic),
+    "report": ("plotly", report),
 }
 SILENT = {"onnx", "vision", "pennylane"}  # torch's own messages; told by the exit status of a command
 
