@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from qkan._checks import positive_integer
 from qkan.layers import published
 from qkan.layers.conv import QKANConv2d
-from qkan.layers.skeleton import NormLayer, Skeleton
+from qkan.layers.skeleton import NormLayer
+from qkan.models.vision.blocks import Normed
 
 __all__ = ["MODELS", "Baseline", "baseline"]
 
@@ -43,18 +44,6 @@ _HALVING = {4: (1, 2), 8: (1, 2, 5)}
 _DROPOUT = {"preliminary": (0.0, 0.0), "updated": (0.25, 0.5)}
 # Their norms were affine in every row of the tables.
 _ALWAYS_AFFINE = ("SimpleConv", "SimpleKACNConv", "SimpleWavKANConv")
-
-
-class _Normed(nn.Module):
-    """A convolution, then a norm, an activation and a dropout of channels."""
-
-    def __init__(self, convolution: nn.Module, channels: tuple[int, int], **keywords: Any) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.skeleton = Skeleton(2, *channels, **keywords)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.skeleton.output(self.convolution(x))
 
 
 class Baseline(nn.Module):
@@ -161,9 +150,9 @@ def _convolution(
     inputs, outputs = sizes
     here = {**place, **keywords, "device": around["device"], "dtype": around["dtype"]}
     if model == "SimpleConv":
-        return _Normed(nn.Conv2d(inputs, outputs, 3, **here), sizes, activation="relu", **around)
+        return Normed(nn.Conv2d(inputs, outputs, 3, **here), sizes, activation="relu", **around)
     if model == "SimpleQKANConv":
-        return _Normed(QKANConv2d(inputs, outputs, 3, **here, generator=generator), sizes, **around)
+        return Normed(QKANConv2d(inputs, outputs, 3, **here, generator=generator), sizes, **around)
     around = around | around.get("norm_options", {})
     around.pop("norm_options", None)
     return _LAYERS[model](inputs, outputs, 3, **place, **around, **keywords, generator=generator)
