@@ -25,6 +25,7 @@ EXPERIMENTS = (
     "mnist_networks",
     "mnist_conv_kan",
     "mnist_families",
+    "vision",
     "cifar100_search",
     "cifar100",
     "language",

@@ -52,6 +52,7 @@ SMOKE = {
     "mnist_networks": ("QKAN [784, 10]/0", MNIST, "mnist"),
     "mnist_conv_kan": ("KAN, penalty 0.005/0", MNIST, "mnist"),
     "mnist_families": ("SimpleQKANConv/0", MNIST, "mnist"),
+    "vision": ("DenseKANet circuits/0", MNIST, "mnist"),
     "cifar100_search": ("12/activation", {"epochs": 1}, "cifar100"),
     "cifar100": ("best/0", {"epochs": 1}, "cifar100"),
     "language": ("final/hqkan/0", TINY, "text"),

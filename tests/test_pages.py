@@ -1,4 +1,4 @@
-"""The examples of the pages in docs/ run, the one for CUDA where there is a GPU; links lead to files."""
+"""The examples of the pages in docs/ run, those with a need where it is there; links lead to files."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if path.relative_to(DOCS).parts[0] not in ("_build", "notebooks")
 }
-EXAMPLE = re.compile(r"(<!-- needs CUDA -->\n)?```python\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"(<!-- needs \w+ -->\n)?```python\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"```.*?```", re.DOTALL)
 LINKS = sorted(
     {(name, link) for name, page in PAGES.items() for link in re.findall(r"\]\((\S+?)\)", CODE.sub("", page))}
 )
 # Pages whose examples run one after the other.
 RUN = ("index.md", "ideas.md", "conventions.md", "choosing.md", "hybrid.md", "hardware.md", "family.md", "migrate.md")
-ELSEWHERE = {"performance.md", "tools.md", "parallel.md"}
+ELSEWHERE = {"performance.md", "tools.md", "parallel.md", "models.md"}
 
 
 def _examples(name):
@@ -71,6 +71,17 @@ def test_the_examples_of_a_page_run_one_after_the_other(page):
 
 def test_no_example_is_left_out():
     assert {name for name in PAGES if _examples(name)} == {*RUN, *ELSEWHERE}
+
+
+def test_the_examples_of_the_page_of_models_run_one_after_the_other():
+    names = {}
+    for needs, code in _examples("models.md"):
+        if "transformers" in needs:
+            pytest.importorskip("transformers")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            exec(compile(code, "docs/models.md", "exec"), names)
+    assert names["narrow"].hidden_size == 128
 
 
 @pytest.mark.parametrize(("name", "target"), LINKS)

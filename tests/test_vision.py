@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-import vision
+import zoo
 from helpers import error, generator
 from torch import nn
-from vision import BUILDERS, KINDS, LEAST_NETWORKS, SHAPES, SMALL_NETWORKS, count
+from zoo import BUILDERS, KINDS, LEAST_NETWORKS, SHAPES, SMALL_NETWORKS, count
 
 from qkan.layers import published as layers
 from qkan.layers.bottleneck import BottleneckQKANConv1d
@@ -118,21 +118,21 @@ LINEAR = (64, 10, 1)
 VGG11 = (16, 32, 64, 64, 128, 128, 128, 128)
 # Published names: parameters by the formulas of their layers, over the convolutions that the papers list.
 COUNTS = {
-    "reskanet_18x32p": lambda: vision.total(vision.resnet(RES18, stem=3), "kan", outputs=[LINEAR]),
-    "fast_reskanet_18x32p": lambda: vision.total(vision.resnet(RES18, stem=3), "fast_kan", outputs=[LINEAR]),
-    "reskalnet_18x64p": lambda: vision.total(vision.resnet(RES18, stem=3), "kaln", outputs=[LINEAR]),
-    "reskacnet_18x32p": lambda: vision.total(vision.resnet(RES18, stem=3), "kacn", outputs=[LINEAR]),
-    "reskagnet18": lambda: vision.total(vision.resnet(RES18), "kagn", outputs=[LINEAR]),
-    "reskagnet_34x32p": lambda: vision.total(vision.resnet((3, 4, 6, 3), stem=3), "kagn", outputs=[LINEAR]),
-    "reskagnetbn_18x32p": lambda: vision.total(vision.resnet(RES18, stem=3), "kagn_bn", outputs=[LINEAR]),
-    "reskagnet50": lambda: vision.total(vision.resnet(RES50, 4), "kagn", outputs=[(256, 10, 1)]),
-    "reskagnet152": lambda: vision.total(vision.resnet((3, 8, 36, 3), 4), "kagn", outputs=[(256, 10, 1)]),
-    "vggkan": lambda: vision.total(vision.vgg(VGG11), "kan", outputs=[(128 * 49, 10, 1)]),
-    "vggkagn": lambda: vision.total(vision.vgg(VGG11), "kagn", outputs=[(128 * 49, 10, 1)]),
-    "vggkagn_bn": lambda: vision.total(vision.vgg(VGG11), "kagn_bn", outputs=[(128 * 49, 10, 1)]),
-    "vgg_wav_kan": lambda: vision.total(vision.vgg(VGG11), "wav_kan", outputs=[(128 * 49, 10, 1)]),
-    "ukagnet_18": lambda: vision.total(vision.unet(), "kagn", affine=True, outputs=[(8, 10, 1)]),
-    "ukanet_18": lambda: vision.total(vision.unet(), "kan", affine=True, outputs=[(8, 10, 1)]),
+    "reskanet_18x32p": lambda: zoo.total(zoo.resnet(RES18, stem=3), "kan", outputs=[LINEAR]),
+    "fast_reskanet_18x32p": lambda: zoo.total(zoo.resnet(RES18, stem=3), "fast_kan", outputs=[LINEAR]),
+    "reskalnet_18x64p": lambda: zoo.total(zoo.resnet(RES18, stem=3), "kaln", outputs=[LINEAR]),
+    "reskacnet_18x32p": lambda: zoo.total(zoo.resnet(RES18, stem=3), "kacn", outputs=[LINEAR]),
+    "reskagnet18": lambda: zoo.total(zoo.resnet(RES18), "kagn", outputs=[LINEAR]),
+    "reskagnet_34x32p": lambda: zoo.total(zoo.resnet((3, 4, 6, 3), stem=3), "kagn", outputs=[LINEAR]),
+    "reskagnetbn_18x32p": lambda: zoo.total(zoo.resnet(RES18, stem=3), "kagn_bn", outputs=[LINEAR]),
+    "reskagnet50": lambda: zoo.total(zoo.resnet(RES50, 4), "kagn", outputs=[(256, 10, 1)]),
+    "reskagnet152": lambda: zoo.total(zoo.resnet((3, 8, 36, 3), 4), "kagn", outputs=[(256, 10, 1)]),
+    "vggkan": lambda: zoo.total(zoo.vgg(VGG11), "kan", outputs=[(128 * 49, 10, 1)]),
+    "vggkagn": lambda: zoo.total(zoo.vgg(VGG11), "kagn", outputs=[(128 * 49, 10, 1)]),
+    "vggkagn_bn": lambda: zoo.total(zoo.vgg(VGG11), "kagn_bn", outputs=[(128 * 49, 10, 1)]),
+    "vgg_wav_kan": lambda: zoo.total(zoo.vgg(VGG11), "wav_kan", outputs=[(128 * 49, 10, 1)]),
+    "ukagnet_18": lambda: zoo.total(zoo.unet(), "kagn", affine=True, outputs=[(8, 10, 1)]),
+    "ukanet_18": lambda: zoo.total(zoo.unet(), "kan", affine=True, outputs=[(8, 10, 1)]),
 }
 
 
@@ -153,8 +153,8 @@ def test_published_networks_have_the_parameters_of_the_formulas(name):
     ],
 )
 def test_published_dense_networks_have_the_parameters_of_the_formulas(name, counts, growth):
-    convolutions, transitions, width = vision.densenet(counts, growth)
-    want = vision.total(convolutions, "kagn" if "kagn" in name else "kaln", affine=True, outputs=[(width, 10, 1)])
+    convolutions, transitions, width = zoo.densenet(counts, growth)
+    want = zoo.total(convolutions, "kagn" if "kagn" in name else "kaln", affine=True, outputs=[(width, 10, 1)])
     # A transition: a norm with factor and shift, and a 1x1 convolution to half of the channels, without a bias.
     want += sum(2 * size + size * (size // 2) for size in transitions)
     assert count(getattr(published, name)(3, 10, device="meta")) == want
@@ -165,12 +165,12 @@ def test_the_published_vgg_of_imagenet_has_the_layers_of_its_report():
     network = published.vggkagn(3, 1000, vgg_type="VGG11v2", width_scale=2, degree=5, pooled=1, device="meta")
     made = [part for part in network.features if not isinstance(part, nn.MaxPool2d)]
     assert [part.out_channels for part in made] == [32, 64, 128, 128] + [256] * 6
-    sizes = vision.vgg([32, 64, 128, 128] + [256] * 6)
+    sizes = zoo.vgg([32, 64, 128, 128] + [256] * 6)
     assert count(network) == sum(7 * c * o * k + 6 for c, o, k in sizes) + 256 * 1000 + 1000
 
 
 def test_convolutions_of_circuits_have_eight_angles_and_a_branch_per_edge():
-    sizes = vision.resnet(RES18)
+    sizes = zoo.resnet(RES18)
     want = sum(9 * c * o * k + 2 * o for c, o, k in sizes) + 64 * 10 + 10
     assert count(ResKANet(18, 3, 10, ansatz="pz", device="meta")) == want == 1_581_458
 
