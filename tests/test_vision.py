@@ -76,9 +76,13 @@ def test_networks_export(name, kind):
     assert error(program.module()(x[:3]), network(x[:3])) < 1e-12
 
 
+# The deepest ones are more of the same blocks: two kinds are enough.
+DEEPEST = ("ResKANet 101", "ResKANet 152", "DenseKANet 161", "DenseKANet 169", "DenseKANet 201")
+FULL = [(name, kind) for name in BUILDERS for kind in KINDS if name not in DEEPEST or kind in ("chebyshev", "pz")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(("name", "kind"), FULL)
 def test_builders_take_steps_in_full_depth(name, kind):
     """Without memory or arithmetic: shapes and gradients of the real depths."""
     network = BUILDERS[name](device="meta", **KINDS[kind])
@@ -180,12 +184,14 @@ SIMPLE = [name for name in published.__all__ if name != "FAMILIES"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIMPLE)
-def test_every_published_name_builds_a_network_that_runs(name):
+def test_every_published_name_builds_a_network(name):
     network = getattr(published, name)(1, 7, device="meta", width_scale=1)
+    assert ("moe" in name) == any(isinstance(part, MixtureOfExperts) for part in network.modules())
+    if any(depth in name for depth in ("50", "101", "121", "152", "161", "169", "201")):
+        return  # the depths run above, with the same code
     y = network(torch.zeros(2, 1, 64, 64, device="meta"))
     y = y[0] if isinstance(y, tuple) else y
     assert y.shape == ((2, 7, 64, 64) if name.startswith(("u", "fast_u")) else (2, 7))
-    assert ("moe" in name) == any(isinstance(part, MixtureOfExperts) for part in network.modules())
 
 
 def test_published_families_are_those_of_the_layers():

@@ -1,5 +1,6 @@
 """`QKANLSTM`, `QKANGRU` and their cells: torch's recurrent layers, whose linear maps are QKAN layers."""
 
+import abc
 from collections.abc import Callable
 from typing import Any, Unpack, final
 
@@ -18,7 +19,7 @@ MakeMap = Callable[[int, int], nn.Module]
 State = tuple[Tensor, ...]
 
 
-class _Cell(nn.Module):
+class _Cell(nn.Module, abc.ABC):
     """Two maps to the gates, one of the input and one of the state; abstract. Documented with `QKANLSTMCell`."""
 
     gates: int
@@ -49,9 +50,9 @@ class _Cell(nn.Module):
         self.input_map = make(self.input_size, self.gates * self.hidden_size)
         self.hidden_map = make(self.hidden_size, self.gates * self.hidden_size)
 
+    @abc.abstractmethod
     def step(self, mapped: Tensor, state: State) -> State:
         """Return the next state for an input that is already mapped [batch, gates · hidden]; the first part is h."""
-        raise NotImplementedError
 
     def start(self, like: Tensor) -> State:
         """Return the state before the first input, zeros [*batch, hidden] for inputs [*batch, input]."""

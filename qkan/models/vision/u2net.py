@@ -150,7 +150,7 @@ class U2KANet(nn.Module):
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.sides = sides
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return logits of images [batch, in_channels, height, width], see the class."""
         left: list[Tensor] = []
         for at, part in enumerate(self.down):
