@@ -43,7 +43,7 @@ BLOCKS = {
     "experts": (lambda: MixtureOfExperts([nn.Linear(4, 3, dtype=torch.float64) for _ in range(4)], 4,
                                          dtype=torch.float64), (6, 4)),
     "lstm": (lambda: QKANLSTM(4, 3, batch_first=True, reps=1, **EXACT), (2, 2, 4)),
-    "gru": (lambda: QKANGRU(4, 3, bidirectional=True, reps=1, **EXACT), (2, 2, 4)),
+    "gru": (lambda: QKANGRU(4, 3, reps=1, **EXACT), (2, 2, 4)),
     "transformer": (lambda: TransformerBlock(8, 2, causal=True, latent=(3, 4), reps=1, **EXACT), (2, 5, 8)),
 }  # fmt: skip
 QUICK = ("attention rbf", "experts", "transformer")
