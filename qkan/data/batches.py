@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-__all__ = ["Batches", "Data", "Divisible", "Loader", "Pairs", "Samples", "as_batches", "index_batches"]
+__all__ = [
+    "Batches",
+    "Data",
+    "Divisible",
+    "Loader",
+    "Pair",
+    "Pairs",
+    "Samples",
+    "Seekable",
+    "as_batches",
+    "index_batches",
+]
 
 Pair = tuple[Tensor, Tensor]
 
@@ -32,6 +43,15 @@ class Divisible(Batches, Protocol):
 
     def take(self, index: Tensor) -> "Divisible":
         """Return a source of the samples of these numbers alone: int64 [samples], on the CPU."""
+        ...
+
+
+@runtime_checkable
+class Seekable(Batches, Protocol):
+    """A source of batches that can begin in the middle without reading what comes before."""
+
+    def batches_after(self, skip: int, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Pair]:
+        """Return what `batches` yields but for the first `skip`; the order is drawn before this returns."""
         ...
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qkan.data.batches import Batches, Data, Divisible, Loader, Pair, as_batches
+from qkan.data.batches import Batches, Data, Divisible, Loader, Pair, Seekable, as_batches
+from qkan.data.shares import share
 
 __all__ = ["Reading", "check_fraction", "divide", "hold_out", "split"]
 
@@ -54,10 +55,50 @@ class Reading:
             return Reading(held_out, None)
         return Reading(held_out, self.size if isinstance(self.source, Loader) else self.batch_size)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Pair]:
-        """Go through the samples once; without a batch size there is nothing to draw."""
+    def epoch(self, generator: torch.Generator, skip: int = 0) -> Iterator[Pair]:
+        """Go through the samples once; without a batch size there is nothing to draw.
+
+        Args:
+            generator: of the order.
+            skip: batches left out at the start; all draws that come before the rest are made before this returns.
+        """
         whole = self.batch_size is None and not isinstance(self.source, Loader)
-        return self.source.batches(self.size or 1, None if whole else generator)
+        source, size, order = self.source, self.size or 1, None if whole else generator
+        if skip and isinstance(source, Seekable):
+            return source.batches_after(skip, size, order)
+        batches = source.batches(size, order)
+        for _ in range(skip):
+            next(batches, None)
+        return batches
+
+    def share(self, number: int, rows: int, rank: int, world: int) -> int:
+        """Return how many of the rows of a batch count, where several processes read their shares.
+
+        A process without a share reads one row all the same, so that it takes part, and that row counts nothing.
+
+        Args:
+            number: of the batch in its epoch, from 0.
+            rows: that this process read.
+            rank: of this process.
+            world: how many processes there are.
+
+        Raises:
+            ValueError: the source does not divide its batches among the processes.
+        """
+        if world == 1:
+            return rows
+        own = len(share(self.together(number), rank, world))
+        if rows != max(own, 1):
+            raise ValueError(
+                f"process {rank} of {world} reads its {own} rows of a batch; got {rows}: give a source that shares its "
+                "batches among the processes"
+            )
+        return own
+
+    def together(self, number: int) -> int:
+        """Return the rows of a batch in all processes, by its number in the epoch, from 0."""
+        size = self.size or 1
+        return min(size, len(self.source) - number * size)
 
 
 def check_fraction(source: Batches, fraction: float) -> int:

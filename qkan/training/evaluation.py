@@ -1,6 +1,6 @@
 """What a model is worth on data: `evaluate`, and metrics for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from qkan._checks import positive_integer
 from qkan.data.batches import Data, Loader, as_batches
 from qkan.data.reading import Reading
+from qkan.training.engine import Engine, Plain
 from qkan.training.steps import Measure
 
-__all__ = ["evaluate", "mode", "top_k", "weighted_means"]
+__all__ = ["evaluate", "measure", "mode", "top_k", "weighted_means"]
 
 _BATCH_SIZE = 1000
 
@@ -73,30 +74,38 @@ def evaluate(
         batch_size = positive_integer("batch_size", batch_size)
     elif not isinstance(source, Loader):
         batch_size = _BATCH_SIZE
-    reading, device = Reading(source, batch_size), next((p.device for p in model.parameters()), None)
+    return measure(model, Reading(source, batch_size), measures, Plain())
+
+
+def measure(model: nn.Module, reading: Reading, measures: Mapping[str, Measure], engine: Engine) -> dict[str, float]:
+    """Return the measures over all samples, of which every process of the engine reads its share."""
+    device = next((p.device for p in model.parameters()), None)
     rows, sizes = [], []
     # not inference_mode: its tensors could not be used in a later training step by a module that keeps them
     with mode(model, training=False), torch.no_grad():
-        for inputs, targets in source.batches(reading.size or 1):
+        for number, (inputs, targets) in enumerate(reading.source.batches(reading.size or 1)):
             outputs, targets = model(inputs.to(device)), targets.to(device)
-            rows.append(torch.stack([measure(outputs, targets).double() for measure in measures.values()]))
-            sizes.append(len(targets))
-    return dict(zip(measures, weighted_means(rows, sizes), strict=True))
+            rows.append(torch.stack([function(outputs, targets).double() for function in measures.values()]))
+            sizes.append(reading.share(number, len(targets), engine.rank, engine.world))
+    return dict(zip(measures, weighted_means(rows, sizes, engine), strict=True))
 
 
-def weighted_means(rows: list[Tensor], sizes: list[int]) -> list[float]:
+def weighted_means(rows: Sequence[Tensor], sizes: Sequence[int], engine: Engine) -> list[float]:
     """Mean of each column [batches] or [batches, measures], weighted by the batch sizes, in float64 on the CPU.
+
+    Over the batches of all processes.
 
     Raises:
         ValueError: no batches.
     """
     if not rows:
         raise ValueError("the data set has samples but yielded no batch: its batches() must go through them once")
-    if len(rows) == 1:
+    if len(rows) == 1 and engine.world == 1:
         return rows[0].reshape(-1).tolist()
-    values = torch.stack(rows).cpu().double().reshape(len(rows), -1)  # [batches, measures]
+    values = torch.stack(list(rows)).cpu().double().reshape(len(rows), -1)  # [batches, measures]
     weights = torch.tensor(sizes, dtype=torch.float64)
-    return (weights @ values / weights.sum()).tolist()
+    sums = engine.sum(torch.cat([weights @ values, weights.sum().reshape(1)]))
+    return (sums[:-1] / sums[-1]).tolist()
 
 
 @contextmanager

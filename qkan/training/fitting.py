@@ -1,6 +1,5 @@
 """`fit`: what a run is made of, checked and put together."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from qkan._checks import positive_integer
 from qkan.data.batches import Batches, Data, Loader, as_batches
 from qkan.data.reading import Reading, check_fraction, divide, hold_out
 from qkan.history import History
+from qkan.training.engine import Engine, Plain
 from qkan.training.epochs import Callback, Run
 from qkan.training.evaluation import mode
 from qkan.training.progress import Progress
@@ -21,6 +21,7 @@ from qkan.training.resume import Restored, TrainingState, describe, fingerprint
 from qkan.training.schedules import Schedule, ScheduleOn, Scheduler
 from qkan.training.steps import MakeOptimizer, Measure, Penalty, Step, optimizer_of
 from qkan.training.stopping import EarlyStopping, Watch
+from qkan.training.stores import Checkpoint, Store, store_of
 
 __all__ = ["fit"]
 
@@ -41,13 +42,17 @@ def fit(
     metrics: Mapping[str, Measure] | None = None,
     sparsity: Penalty | None = None,
     clip_norm: float | None = None,
+    accumulate: int = 1,
+    average_decay: float | None = None,
     early_stopping: EarlyStopping | None = None,
     callbacks: Sequence[Callback] = (),
     generator: torch.Generator | None = None,
     progress: bool = False,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: Checkpoint | None = None,
+    checkpoint_steps: int | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
 ) -> History:
     """Train a model in place and return what was measured.
 
@@ -73,17 +78,25 @@ def fit(
         metrics: further such functions by name, evaluated on validation data.
         sparsity: a penalty added to the loss of every step, such as `qkan.attribution.Sparsity`.
         clip_norm: the largest Euclidean norm of a step's gradients together; longer ones are shortened to it.
+        accumulate: how many parts every batch is taken in, one after the other, which saves memory; the step is that of
+            the whole batch, but for rounding and for layers that look at a batch at once, such as batch norms.
+        average_decay: keep moving averages of the weights, which every step moves by 1 - average_decay of the way to
+            the weights; they are what is evaluated, and what the model has at the end.
         early_stopping: ends the run when a measured quantity has stopped getting better.
         callbacks: called after every epoch with the model and what the epoch measured; one that returns True ends the
             run. They look: what they change in the model comes after the epoch's checkpoint.
         generator: shuffles and holds out; by default torch's own. It also stands for torch's own wherever a
             `DataLoader` draws from that; what a `DataLoader` or its samples draw elsewhere is up to them.
         progress: show a tqdm bar.
-        checkpoint: a file written after every epoch (atomically, replacing that of the epoch before).
+        checkpoint: a file written after every epoch (atomically, replacing that of the epoch before), or a store
+            of another kind (see `qkan.training.stores.Store`).
+        checkpoint_steps: write it after so many steps within an epoch, too; a resumed run goes on at that step.
         resume: continue from `checkpoint`, given a new optimizer and scheduler like those of the start; on the CPU the
             result is that of a run without the stop, bit for bit.
         settings: plain values (numbers, text, None, lists and dicts of them) that a resumed run has to share, beside
             the ones that the loop knows.
+        engine: where the passes happen: on one of several processes, in another precision; here and as the model is
+            by default. `batch_size` counts the samples of all processes.
 
     Returns:
         the history, with `epoch`, `train_loss`, `seconds`, and with validation data `test_loss`, the metrics and
@@ -123,30 +136,46 @@ def fit(
     epochs = positive_integer("epochs", epochs)
     reading = Reading(as_batches(data), None if batch_size is None else positive_integer("batch_size", batch_size))
     held_out = _validation(reading.source, validation)
-    step = Step(model, optimizer_of(optimizer, model), loss, clip_norm, sparsity)
+    engine = engine or Plain()
+    moving = optimizer_of(optimizer, model)
+    step = Step(model, moving, loss, clip_norm, sparsity, average_decay, accumulate, engine)
     schedule = Schedule.of(scheduler, schedule_on, step.optimizer, validated=held_out is not None)
     _check_metrics(metrics, validated=held_out is not None)
     _check_stopping(early_stopping, (*step.names, *(() if held_out is None else ("test_loss", *(metrics or ())))))
     _check_callbacks(callbacks)
-    if resume and checkpoint is None:
-        raise ValueError("resume continues from a checkpoint: give checkpoint= as well")
+    store = _store(checkpoint, checkpoint_steps, resume)
     others = tuple(
         own for source in (reading.source, held_out) if isinstance(source, Loader) for own in source.generators
     )
     known = fingerprint(step, schedule, early_stopping) | _read_as(reading, held_out, metrics, others)
     state = TrainingState(step, schedule, generator or torch.default_generator, others, known | dict(settings or {}))
-    restored = state.load(checkpoint, epochs) if resume and checkpoint is not None else Restored()
-    watch = Watch(early_stopping, model, restored.history, restored.weights)
+    restored = state.load(store, epochs) if resume and store is not None else Restored()
+    watch = Watch(early_stopping, step.evaluated, restored.history, restored.weights)
     sources = _divided(reading, held_out, state.generator, restored.held_out)
-    run = Run(state, watch, *sources, metrics or {}, callbacks, checkpoint)
+    run = Run(state, watch, *sources, metrics or {}, callbacks, store, checkpoint_steps)
+    begun = 0 if restored.tally is None else restored.tally.steps
     with (
         mode(model, training=True),
         state.random(restored.random),
-        Progress(run.training.steps, epochs, restored.history, progress) as bar,
+        Progress(run.training.steps, epochs, restored.history, progress and engine.rank == 0, begun) as bar,
     ):
-        history = run.go(restored.history, epochs, bar)
+        history = run.go(restored, epochs, bar)
     watch.restore()
+    if step.average is not None:
+        model.load_state_dict(step.evaluated.state_dict())
     return history
+
+
+def _store(checkpoint: Checkpoint | None, steps: int | None, resume: bool) -> Store | None:
+    if steps is not None:
+        positive_integer("checkpoint_steps", steps)
+    if checkpoint is not None:
+        return store_of(checkpoint)
+    if resume:
+        raise ValueError("resume continues from a checkpoint: give checkpoint= as well")
+    if steps is not None:
+        raise ValueError(f"checkpoint_steps={steps} says when a checkpoint is written: give checkpoint= as well")
+    return None
 
 
 def _validation(source: Batches, validation: Data | float | None) -> Batches | float | None:

@@ -21,11 +21,12 @@ class Progress:
         epochs: of the run.
         history: of the epochs before a resumption.
         shown: whether there is a bar at all.
+        begun: steps of the next epoch before a resumption.
     """
 
-    def __init__(self, steps: int, epochs: int, history: History, shown: bool) -> None:
+    def __init__(self, steps: int, epochs: int, history: History, shown: bool, begun: int = 0) -> None:
         self.epochs = epochs
-        self._bar = _bar(steps * epochs, steps * len(history)) if shown else None
+        self._bar = _bar(steps * epochs, steps * len(history) + begun) if shown else None
         self.show(history)
 
     def step(self) -> None:

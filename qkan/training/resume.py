@@ -1,23 +1,22 @@
 """Checkpoints of a training run: all that is needed to go on as if it had never stopped."""
 
 import json
-import os
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qkan.files import replace_atomically
 from qkan.history import History
+from qkan.training.loading import Loading, model_state, optimizer_state
 from qkan.training.schedules import Schedule
 from qkan.training.steps import Step
 from qkan.training.stopping import EarlyStopping
+from qkan.training.stores import Store
+from qkan.training.tally import Tally
 
 __all__ = ["Restored", "TrainingState", "describe", "fingerprint"]
 
@@ -33,12 +32,14 @@ class Restored:
         random: the states of torch's own generators (layers such as dropout draw from them).
         weights: those of the best epoch, if they are kept.
         held_out: the numbers of the samples held out of the data, if any.
+        tally: of the epoch in which the checkpoint was written, if it was not at its end.
     """
 
     history: History = field(default_factory=History)
     random: Mapping[str, Tensor] | None = None
     weights: Mapping[str, Any] | None = None
     held_out: Tensor | None = None
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True)
@@ -64,59 +65,78 @@ class TrainingState:
         """Where the model lives."""
         return next((parameter.device for parameter in self.step.model.parameters()), torch.device("cpu"))
 
+    def tally(self) -> Tally:
+        """Return the empty record of an epoch that starts now."""
+        return Tally(self.generator.get_state(), [generator.get_state() for generator in self.others])
+
     def save(
         self,
-        path: str | os.PathLike[str],
+        store: Store,
         history: History,
         weights: Mapping[str, Any] | None = None,
         held_out: Tensor | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        """Write the state atomically."""
-        scheduler = self.schedule.scheduler
+        """Keep the state, atomically; with a tally it is one in the middle of an epoch.
+
+        Raises:
+            OSError: it cannot be written; the checkpoint before is left as it was.
+        """
+        step, scheduler, start = self.step, self.schedule.scheduler, tally or self.tally()
         content = {
             "format": _FORMAT,
             "settings": dict(self.settings),
             "history": history.to_dict(),
-            "model": self.step.model.state_dict(),
-            "optimizer": self.step.optimizer.state_dict(),
+            "model": model_state(step.model, step.engine),
+            "optimizer": optimizer_state(step.optimizer, step.engine),
             "scheduler": None if scheduler is None else scheduler.state_dict(),
-            "generator": self.generator.get_state(),
-            "others": [generator.get_state() for generator in self.others],
-            "random": _random_state(self.device),
+            "generator": start.order,
+            "others": start.others,
+            "random": step.engine.gather(_random_state(self.device)),
             "weights": weights,
             "held_out": held_out,
+            "epoch": None if tally is None else tally.to_dict(step.engine),
+            "average": None if step.average is None else step.average.state_dict(),
+            "engine": step.engine.state(),
         }
-        with replace_atomically(path) as file:
-            torch.save(content, file)
+        if step.engine.rank == 0:
+            store.write(content)
 
-    def load(self, path: str | os.PathLike[str], epochs: int) -> Restored:
+    def load(self, store: Store, epochs: int) -> Restored:
         """Put the model, the optimizer, the scheduler and the generators where the checkpoint left them.
 
-        Nothing is changed unless the whole file was read and fits this run.
+        Nothing is changed unless the whole checkpoint was read and fits this run.
 
         Args:
-            path: what `save` wrote.
+            store: where `save` kept it.
             epochs: the epochs this run is to have: the checkpoint must not hold more.
 
         Raises:
-            ValueError: the file is missing, is not a whole checkpoint, or belongs to a run with other settings or
-                with more epochs.
+            ValueError: there is none, it is damaged, or belongs to a run with other settings or with more epochs.
         """
-        content = _read(Path(path))
-        _compare(content["settings"], self.settings, path)
-        history = History.from_dict(content["history"])
+        content = store.read()
+        if content.get("format") != _FORMAT:
+            raise ValueError(
+                f"{store} is not a checkpoint of a training run ({_FORMAT!r}): name the file that fit wrote"
+            )
+        loading = Loading(str(store), content)
+        _compare(loading.mapping("settings"), self.settings, store)
+        history = loading.history()
         if len(history) > epochs:
-            raise ValueError(f"{path} holds {len(history)} epochs, more than epochs={epochs}: ask for at least these")
-        self.step.model.load_state_dict(content["model"])
-        self.step.optimizer.load_state_dict(content["optimizer"])
-        if self.schedule.scheduler is not None:
-            self.schedule.scheduler.load_state_dict(content["scheduler"])
-        # torch's own generator belongs to the caller: `random` sets and restores it
-        if self.generator is not torch.default_generator:
-            self.generator.set_state(content["generator"])
-        for generator, state in zip(self.others, content.get("others", ()), strict=True):
-            generator.set_state(state)
-        return Restored(history, content["random"], content.get("weights"), content.get("held_out"))
+            raise ValueError(f"{store} holds {len(history)} epochs, more than epochs={epochs}: ask for at least these")
+        restored = Restored(
+            history,
+            loading.random(self.step.engine.rank, self.device),
+            loading.weights(self.step.evaluated),
+            loading.held_out(),
+            loading.tally(self.step, self.device),
+        )
+        with loading.all_or_nothing(self.step, self.schedule):
+            loading.model(self.step)
+            loading.optimizer(self.step)
+            loading.scheduler(self.schedule)
+            loading.generators(self.generator, self.others)
+        return restored
 
     @contextmanager
     def random(self, states: Mapping[str, Tensor] | None) -> Iterator[None]:
@@ -147,6 +167,7 @@ def fingerprint(step: Step, schedule: Schedule, stopping: EarlyStopping | None) 
         "fit.scheduler": _scheduler(schedule),
         "fit.loss": describe(step.loss),
         "fit.clip_norm": step.clip_norm,
+        "fit.average_decay": step.average_decay,
         "fit.sparsity": None if step.sparsity is None else describe(step.sparsity),
         "fit.early_stopping": _watched(stopping),
     }
@@ -182,26 +203,11 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"no checkpoint at {path}: start the run without resume, or name the file it wrote")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch.load reports a damaged file in all these ways, by where the damage is
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is truncated, damaged, or not a checkpoint of a training run: delete it and start the run again"
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a checkpoint of a training run ({_FORMAT!r}): name the file that fit wrote")
-    return content
-
-
-def _compare(saved: Mapping[str, Any], wanted: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def _compare(saved: Mapping[str, Any], wanted: Mapping[str, Any], store: Store) -> None:
     names = sorted(name for name in {*saved, *wanted} if saved.get(name) != wanted.get(name))
     if names:
         changes = "; ".join(f"{name}: was {_short(saved.get(name))}, now {_short(wanted.get(name))}" for name in names)
-        raise ValueError(f"{path} belongs to a run with other settings ({changes}): use the same, or start a new run")
+        raise ValueError(f"{store} belongs to a run with other settings ({changes}): use the same, or start a new run")
 
 
 def _short(value: object) -> str:
