@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from qkan import check, reproduce
+from qkan.jobs import sweep, train
 from qkan.report import command as report
 
 __all__ = ["main"]
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reproduce.add_command(commands)
     check.add_command(commands)
     report.add_command(commands)
+    train.add_command(commands)
+    sweep.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options) or 0)

@@ -27,6 +27,7 @@ LEVELS = [
     {"plot"},
     {"crosscheck", "golden"},
     {"training"},
+    {"jobs"},
     {"check", "report"},
     {"reproduce"},
     {"cli"},
@@ -44,21 +45,14 @@ ONLY_TO = {
     "cli": {"__main__"},
     "reproduce": {"cli"},
     "check": {"cli", "reproduce"},
-    "data": {"training", "report", "reproduce", "cli"},
+    "data": {"training", "report", "reproduce", "jobs", "cli"},
     "report": {"cli"},
+    "jobs": {"cli"},
 }
 
 HEAVY = (
-    "pennylane",
-    "matplotlib",
-    "scipy",
-    "sklearn",
-    "torchvision",
-    "safetensors",
-    "sympy",
-    "pandas",
-    "onnx",
-    "plotly",
+    *("pennylane", "matplotlib", "scipy", "sklearn", "torchvision", "safetensors", "sympy", "pandas", "onnx", "plotly"),
+    *("accelerate", "torchmetrics", "optuna", "datasets"),
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
@@ -152,7 +146,7 @@ def test_habits(path):
     assert len(source.splitlines()) <= 500
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     called = {getattr(node.func, "id", getattr(node.func, "attr", "")) for node in calls}
-    if part_of(path) not in ("cli", "check", "reproduce", "__main__") and path.name != "command.py":
+    if part_of(path) not in ("cli", "check", "reproduce", "jobs", "__main__") and path.name != "command.py":
         assert not called & {"print"}, "the library does not print"
         assert not called & {"seed", "manual_seed", "seed_all"}, "no global seeds"
         assert not called & {"getenv"}, "no environment switches"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "Split", "read_npz"]
+__all__ = ["Arrays", "Split", "read_array", "read_npz"]
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Arrays = tuple[Split, Split]
@@ -42,7 +42,12 @@ def _split(path: str | os.PathLike[str], part: str, shape: tuple[int, int, int],
     return images, labels
 
 
-def _array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
+def read_array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
+    """Read one array, without pickle.
+
+    Raises:
+        ValueError: the file is damaged, or holds no such array.
+    """
     try:
         # opened here, because np.load does not close a damaged archive
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -57,7 +62,7 @@ def _array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
 
 
 def _images(path: str | os.PathLike[str], key: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    array = _array(path, key)
+    array = read_array(path, key)
     allowed = [shape] if shape[2] > 1 else [shape, shape[:2]]
     if array.dtype != np.uint8 or array.shape[1:] not in allowed or len(array) == 0:
         expected = " or ".join(str(["samples", *sizes]).replace("'", "") for sizes in allowed)
@@ -66,7 +71,7 @@ def _images(path: str | os.PathLike[str], key: str, shape: tuple[int, int, int])
 
 
 def _labels(path: str | os.PathLike[str], key: str, classes: int) -> NDArray[np.int64]:
-    array = _array(path, key)
+    array = read_array(path, key)
     if array.ndim == 2 and array.shape[1] == 1:  # Keras keeps CIFAR labels as a column
         array = array[:, 0]
     if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1 or len(array) == 0:

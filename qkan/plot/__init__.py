@@ -10,5 +10,6 @@ from qkan.plot.edge_curves import edges as edges
 from qkan.plot.heatmaps import scores as scores
 from qkan.plot.networks import network as network
 from qkan.plot.spectra import spectrum as spectrum
+from qkan.plot.trials import trial_panels as trial_panels
 
-__all__ = ["circuit", "edge", "edges", "network", "scores", "spectrum", "training_curves"]
+__all__ = ["circuit", "edge", "edges", "network", "scores", "spectrum", "training_curves", "trial_panels"]

@@ -83,7 +83,8 @@ class Run:
             if self.every and tally.steps % self.every == 0 and tally.steps < self.training.steps:
                 tally.seconds = spent + time.perf_counter() - start
                 self._save_within(history, tally)
-        engine.agree(step.model)
+        for module in dict.fromkeys((step.model, step.evaluated)):
+            engine.agree(module)
         means = dict(zip(step.names, tally.means(engine), strict=True))
         return means | rate | {"seconds": spent + time.perf_counter() - start}
 
