@@ -170,6 +170,7 @@ def _cut(model: nn.Module, optimizer: Optimizer, world: int) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    model.to(memory_format=torch.contiguous_format)  # no other can be cut
     before = dict(model.named_parameters())
     mesh = init_device_mesh(next(iter(before.values())).device.type, (world,))
     for unit in _units(model):

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.optim import LBFGS
 from torch.optim.lr_scheduler import LambdaLR
 
 from qkan.jobs.config import Optimizer, Schedule
@@ -42,12 +41,7 @@ def make_schedule(schedule: Schedule, epochs: int, steps: int) -> Callable[[torc
         return None
     warmup, total = round(schedule.warmup * steps), epochs * steps
 
-    def make(optimizer: torch.optim.Optimizer) -> LambdaLR:
-        if isinstance(optimizer, LBFGS):
-            raise ValueError("schedule: LBFGS finds its own step length; leave the schedule out")
-        return LambdaLR(optimizer, lambda step: factor(schedule, step, warmup, total))
-
-    return make
+    return lambda optimizer: LambdaLR(optimizer, lambda step: factor(schedule, step, warmup, total))
 
 
 def factor(schedule: Schedule, step: int, warmup: int, total: int) -> float:

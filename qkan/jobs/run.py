@@ -25,7 +25,7 @@ from qkan.jobs.sources import Place
 from qkan.jobs.trackers import Trackers, tracker_names, write_csv
 from qkan.jobs.typed import plain
 from qkan.training import EarlyStopping, fit
-from qkan.training.loading import model_state
+from qkan.training.loading import Loading, model_state
 from qkan.training.penalties import ActivationPenalty
 
 __all__ = ["Result", "dry", "run"]
@@ -72,65 +72,58 @@ def run(config: Config, *, resume: bool = False, trust: bool = False, progress: 
     with _threads(config, engine.world), _seeded(train.seed, engine.rank, accelerator.device):
         loaded = load(config, Place(engine.rank, engine.world), dtype)
         model = build(config.model, loaded.task, train.seed, trust).to(accelerator.device, dtype)
+        arguments = _arguments(config, model, loaded)
         going_on = resume and store.newest() is not None
-        before = History.from_dict(store.read().get("history", {})) if going_on and engine.rank == 0 else History()
+        before = Loading(str(store), store.read()).history() if going_on else History()
         trackers = Trackers(accelerator, out / "history.csv" if engine.rank == 0 else None, before)
         out.mkdir(parents=True, exist_ok=True)
         trackers.start(config.track, out, plain(config))
         try:
-            history = _fit(config, model, loaded, engine, store, going_on, trackers, progress)
+            history = fit(
+                model,
+                loaded.training,
+                **arguments,
+                callbacks=[trackers],
+                progress=progress,
+                checkpoint=store,
+                resume=going_on,
+                engine=engine,
+            )
+            weights = model_state(model, engine)
         finally:
             accelerator.end_training()
-    weights = model_state(model, engine)
     result = Result(history, model, loaded.task, engine.rank == 0)
     if result.main:
         _write(config, result, weights, engine.world)
     return result
 
 
-def _fit(
-    config: Config,
-    model: nn.Module,
-    loaded: Loaded,
-    engine: Accelerated,
-    store: Folder,
-    going_on: bool,
-    trackers: Trackers,
-    progress: bool,
-) -> History:
-    train = config.train
-    optimizer = make_optimizer(config.optimizer, model)
+def _arguments(config: Config, model: nn.Module, loaded: Loaded) -> dict[str, Any]:
+    """Return what `fit` is told, all of it checked before anything is written."""
+    train, penalty, validated = config.train, config.penalty, loaded.validation is not None
     steps = -(-len(loaded.training) // train.batch_size)
     schedule = make_schedule(config.schedule, train.epochs, steps)
-    validated = loaded.validation is not None
+    metrics = metrics_of(train, loaded.task)
     if train.patience is not None and not validated:
         raise ValueError("train.patience watches the validation loss: give data.validation")
-    penalty = config.penalty
-    return fit(
-        model,
-        loaded.training,
-        epochs=train.epochs,
-        batch_size=train.batch_size,
-        validation=loaded.validation,
-        optimizer=optimizer,
-        scheduler=schedule,
-        schedule_on=None if schedule is None else "step",
-        loss=loss_of(train, loaded.task),
-        metrics=metrics_of(train, loaded.task) if validated else None,
-        sparsity=ActivationPenalty(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None,
-        clip_norm=train.clip_norm,
-        accumulate=train.accumulate,
-        average_decay=train.average_decay,
-        early_stopping=None if train.patience is None else EarlyStopping(train.patience),
-        callbacks=[trackers],
-        generator=torch.Generator().manual_seed(train.seed),
-        progress=progress,
-        checkpoint=store,
-        checkpoint_steps=train.checkpoint_steps,
-        resume=going_on,
-        settings=_settings(config, loaded, steps),
-        engine=engine,
-    )
+    return {
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "validation": loaded.validation,
+        "optimizer": make_optimizer(config.optimizer, model),
+        "scheduler": schedule,
+        "schedule_on": None if schedule is None else "step",
+        "loss": loss_of(train, loaded.task),
+        "metrics": metrics if validated else None,
+        "sparsity": ActivationPenalty(penalty.l1, penalty.l2) if penalty.l1 or penalty.l2 else None,
+        "clip_norm": train.clip_norm,
+        "accumulate": train.accumulate,
+        "average_decay": train.average_decay,
+        "early_stopping": None if train.patience is None else EarlyStopping(train.patience),
+        "generator": torch.Generator().manual_seed(train.seed),
+        "checkpoint_steps": train.checkpoint_steps,
+        "settings": _settings(config, loaded, steps),
+    }
 
 
 def dry(config: Config, folder: str, samples: int = 4) -> Config:
@@ -147,6 +140,8 @@ def _check_together(config: Config) -> None:
             'train.strategy = "fsdp" cuts the weights, of which train.average_decay and train.patience keep whole '
             'copies: leave these out, or use "ddp"'
         )
+    if config.optimizer.name == "LBFGS" and (config.schedule.kind != "constant" or config.schedule.warmup):
+        raise ValueError("schedule is for other optimizers: LBFGS finds the length of its steps itself")
     if config.data.source == "generated" and config.data.validation is not None:
         raise ValueError("data.validation holds samples out where there is no other part; generated data have one")
 

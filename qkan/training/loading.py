@@ -49,7 +49,7 @@ class Loading:
     def history(self) -> History:
         """Return the epochs so far."""
         columns = self.mapping("history")
-        with self._reading("history"):
+        with self.reading("history"):
             for name, values in columns.items():
                 if not all(type(value) in (int, float) for value in values):
                     raise ValueError(f"{name} must be numbers")
@@ -57,7 +57,7 @@ class Loading:
 
     def random(self, rank: int, device: torch.device) -> Mapping[str, Tensor] | None:
         """Return the states of torch's own generators in this process; None if it had no part in the run before."""
-        with self._reading("random"):
+        with self.reading("random"):
             states = self.content["random"]
             found = [states] if isinstance(states, Mapping) else list(states)  # older ones hold that of one process
             for state in found:
@@ -69,7 +69,7 @@ class Loading:
     def weights(self, model: nn.Module) -> Mapping[str, Any] | None:
         """Return the weights of the best epoch, if they were kept."""
         weights = self.content.get("weights")
-        with self._reading("weights"):
+        with self.reading("weights"):
             if weights is not None:
                 check_tensors(weights, model.state_dict())
         return weights
@@ -77,7 +77,7 @@ class Loading:
     def held_out(self) -> Tensor | None:
         """Return the numbers of the samples held out."""
         index = self.content.get("held_out")
-        with self._reading("held_out"):
+        with self.reading("held_out"):
             if index is not None:
                 samples = self.mapping("settings")["fit.samples"]
                 if index.dtype != torch.int64 or index.dim() != 1 or not 0 < len(index) < samples:
@@ -91,7 +91,7 @@ class Loading:
         content = self.content.get("epoch")
         if content is None:
             return None
-        with self._reading("epoch"):
+        with self.reading("epoch"):
             samples = self.mapping("settings")["fit.samples"]
             if not 0 < sum(content["sizes"]) < samples:
                 raise ValueError(f"sizes must be of a part of {samples} samples")
@@ -101,38 +101,38 @@ class Loading:
 
     def model(self, step: Step) -> None:
         """Put the weights, and their averages, where they were."""
-        with self._reading("model"):
+        with self.reading("model"):
             now, saved = step.model.state_dict(), self.mapping("model")
             check_tensors(saved, now)
             step.model.load_state_dict({name: step.engine.part(saved[name], now[name]) for name in now})
         if step.average is not None:
-            with self._reading("average"):
+            with self.reading("average"):
                 check_tensors(self.mapping("average"), step.average.state_dict())
                 step.average.load_state_dict(self.mapping("average"))
 
     def optimizer(self, step: Step) -> None:
         """Put the optimizer, and what the engine keeps, where they were."""
-        with self._reading("optimizer"):
+        with self.reading("optimizer"):
             saved, optimizer = self.mapping("optimizer"), step.optimizer
             check_optimizer(saved, optimizer)
             optimizer.load_state_dict(_laid_out(saved, optimizer, step.engine))
-        with self._reading("engine"):
+        with self.reading("engine"):
             step.engine.load(self.content.get("engine", {}))
 
     def scheduler(self, schedule: Schedule) -> None:
         """Put the schedule where it was."""
         if schedule.scheduler is not None:
-            with self._reading("scheduler"):
+            with self.reading("scheduler"):
                 check_alike(self.mapping("scheduler"), schedule.scheduler.state_dict())
                 schedule.scheduler.load_state_dict(dict(self.mapping("scheduler")))
 
     def generators(self, generator: torch.Generator, others: Sequence[torch.Generator]) -> None:
         """Put the generators where they were at the start of the next epoch, or of the one that goes on."""
-        with self._reading("generator"):
+        with self.reading("generator"):
             # torch's own generator belongs to the caller: `TrainingState.random` sets and restores it
             target = torch.Generator() if generator is torch.default_generator else generator
             target.set_state(self.content["generator"])
-        with self._reading("others"):
+        with self.reading("others"):
             for other, state in zip(others, self.content.get("others", ()), strict=True):
                 other.set_state(state)
 
@@ -150,7 +150,12 @@ class Loading:
             raise
 
     @contextmanager
-    def _reading(self, key: str) -> Iterator[None]:
+    def reading(self, key: str) -> Iterator[None]:
+        """Run a block that takes up a part; whatever it raises names the part.
+
+        Raises:
+            ValueError: the block failed.
+        """
         try:
             yield
         except _BROKEN as error:

@@ -120,7 +120,8 @@ class TrainingState:
                 f"{store} is not a checkpoint of a training run ({_FORMAT!r}): name the file that fit wrote"
             )
         loading = Loading(str(store), content)
-        _compare(loading.mapping("settings"), self.settings, store)
+        with loading.reading("settings"):
+            _compare(loading.mapping("settings"), self.settings, store)
         history = loading.history()
         if len(history) > epochs:
             raise ValueError(f"{store} holds {len(history)} epochs, more than epochs={epochs}: ask for at least these")
