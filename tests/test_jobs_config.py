@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -190,3 +191,55 @@ def test_the_command_knows_its_options():
     assert options.config == Path("a.toml")
     assert options.changes == ["a=1", "b=2"]
     assert options.processes == 2
+
+
+def _examples():
+    """The configurations of the page, by what they are."""
+    text = (Path(__file__).parent.parent / "docs" / "train.md").read_text()
+    return dict(re.findall(r"<!-- a (\w+) -->\n```toml\n(.*?)```", text, re.DOTALL))
+
+
+def test_the_page_shows_every_key_and_its_job_runs(tmp_path):
+    for library in ("accelerate", "torchmetrics", "torchvision", "safetensors"):
+        pytest.importorskip(library)
+    from qkan.jobs.run import run
+
+    text = _examples()["job"]
+    shown = {key.strip() for key in re.findall(r"^#? ?(\w+) = ", text, re.MULTILINE)}
+    assert shown == {"out"} | {key.split(".")[1] for key in known}
+    changes = [f"out={tmp_path / 'out'}", "data.samples=32", "train.device=cpu", "train.threads=1"]
+    history = run(read(write(tmp_path, text), changes)).history
+    assert len(history) == 2
+    assert {"train_loss", "penalty", "lr", "test_loss", "top1", "top5"} <= set(history.names)
+
+
+def test_the_study_of_the_page_and_the_files_beside_it_are_read():
+    folder = Path(__file__).parent.parent / "configs"
+    for path in folder.glob("*.toml"):
+        if path.name.startswith("sweep"):
+            study = from_toml(Sweep, path)
+            assert read(folder / study.config, [f"{part.key}={(part.choices or (1,))[0]}" for part in study.parameters])
+        else:
+            assert read(path).model.name
+    assert {"digits.toml", "imagenet_vgg_kagn_bn_11v4.toml", "imagenet_vgg_qkan_bn_11v4.toml"} <= {
+        path.name for path in folder.glob("*.toml")
+    }
+
+
+def test_the_study_of_the_page_is_read(tmp_path):
+    study = from_toml(Sweep, write(tmp_path, _examples()["study"]))
+    assert study.largest
+    assert [part.key for part in study.parameters] == ["optimizer.lr", "optimizer.name"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["imagenet_vgg_kagn_bn_11v4", "imagenet_vgg_qkan_bn_11v4"])
+def test_the_jobs_of_imagenet_pass_a_dry_run(name, capsys):
+    for library in ("accelerate", "torchmetrics", "torchvision", "safetensors", "qkan.models.vision"):
+        pytest.importorskip(library)
+    from qkan.cli import main
+
+    path = Path(__file__).parent.parent / "configs" / f"{name}.toml"
+    words = ["--set", "train.device=cpu", "--set", "track.tensorboard=false"]
+    assert main(["train", str(path), "--dry-run", *words]) == 0
+    assert "a dry run on images [3, 224, 224] took" in capsys.readouterr().out

@@ -177,7 +177,7 @@ def _datasets(data: Data) -> tuple[Part, Part | None]:
     try:
         import datasets  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ImportError('data.source = "datasets" needs it: pip install datasets') from error
+        raise ImportError('data.source = "datasets" needs it: pip install "qkan-torch[datasets]"') from error
     if data.path is not None:
         try:
             found = datasets.load_from_disk(data.path)
