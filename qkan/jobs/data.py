@@ -119,7 +119,7 @@ def _source(
 ) -> Source:
     data = config.data
     changed = random and changes.changes_samples(config.augment)
-    if isinstance(part.images, Tensor) and data.image_size is None and not changed:
+    if isinstance(part.images, Tensor) and part.shape == task.shape and not changed:
         # numbers stay as they are
         scale = (data.mean, data.std) if part.images.dtype == torch.uint8 else ((0.0,), (1.0,))
         mean, std = (torch.tensor(values, dtype=dtype).reshape(-1, *[1] * (len(task.shape) - 1)) for values in scale)
