@@ -63,7 +63,7 @@ def bare(given: Config) -> None:
 
 
 def overhead(options: argparse.Namespace) -> Row:
-    """Compare the seconds that an epoch more takes: by the wall, and of the processor, which other programs slow less."""
+    """Compare the seconds of an epoch more: by the wall, and of the processor, which other programs slow less."""
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     for way in (bare, run):

@@ -12,10 +12,13 @@ from test_fit_resume import RUNS, Killed, killed_in, start
 from torch import nn
 from torch.optim import LBFGS, SGD, Adam
 
+from qkan.data.batches import as_batches
+from qkan.data.reading import Reading
 from qkan.layers.kan import KANLinear
 from qkan.layers.linear import QKANLinear
 from qkan.training import fit
 from qkan.training.averaging import averaged
+from qkan.training.engine import Plain
 from qkan.training.fitness import check_alike, check_optimizer
 from qkan.training.penalties import ActivationPenalty
 
@@ -301,3 +304,21 @@ def test_values_are_alike_by_names_lengths_and_types():
 
 def test_nothing_to_average():
     assert averaged(network(), None) is None
+
+
+def test_several_processes_need_their_shares_and_no_line_search():
+    reading = Reading(as_batches(classes()), 8)
+    assert reading.share(2, 4, 0, 2) == 4
+    assert reading.share(2, 3, 1, 2) == 3
+    assert Reading(as_batches(classes(9)), 8).share(1, 1, 1, 2) == 0
+    with pytest.raises(ValueError, match="process 1 of 2 reads its 4 rows .* got 8: give a source that"):
+        reading.share(0, 8, 1, 2)
+    engine = Plain()
+    engine.world = 2
+    with pytest.raises(ValueError, match="LBFGS compares losses within a step"):
+        fit(network(), classes(), epochs=1, optimizer=LBFGS, engine=engine)
+
+
+def test_a_penalty_is_one_of_the_parts_of_fit():
+    _, history = double(sparsity=ActivationPenalty(l2=0.1))
+    assert history["penalty"][-1] < history["penalty"][0]

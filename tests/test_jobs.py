@@ -105,6 +105,19 @@ def test_workers_change_nothing():
         assert torch.equal(everything(samples(workers=workers))[0], everything(samples())[0])
 
 
+@pytest.mark.slow
+def test_a_reader_that_dies_is_told():
+    import os
+    import signal
+
+    def die(image, target):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    source = Samples(list(zip(*pair(), strict=True)), str, die, ALONE, workers=1)
+    with pytest.raises(OSError, match=r"a process that reads the data has died \(DataLoader worker.*lower data"):
+        everything(source)
+
+
 def test_bytes_are_scaled_and_digests_tell_samples_apart():
     inputs, _ = next(arrays().batches(11))
     torch.testing.assert_close(inputs[10, 0, 0, 0], torch.tensor((10 / 255 - 0.5) / 0.25))

@@ -24,6 +24,7 @@ def launch(words: Sequence[str], processes: int, config: Config) -> int:
     Raises:
         OSError: one of the processes failed or died; the text says which, and why. The others are ended.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -44,6 +45,8 @@ def launch(words: Sequence[str], processes: int, config: Config) -> int:
             elastic_launch(settings, sys.executable)(*command)
         except ChildFailedError as error:
             raise OSError(_reason(error.failures, Path(folder), processes, config)) from None
+        except SignalException:
+            raise KeyboardInterrupt from None
     return 0
 
 
