@@ -311,7 +311,7 @@ def test_several_processes_need_their_shares_and_no_line_search():
     assert reading.share(2, 4, 0, 2) == 4
     assert reading.share(2, 3, 1, 2) == 3
     assert Reading(as_batches(classes(9)), 8).share(1, 1, 1, 2) == 0
-    with pytest.raises(ValueError, match="process 1 of 2 reads its 4 rows .* got 8: give a source that"):
+    with pytest.raises(ValueError, match=r"process 1 of 2 reads its 4 rows .* got 8: give a source that"):
         reading.share(0, 8, 1, 2)
     engine = Plain()
     engine.world = 2
