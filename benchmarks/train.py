@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from harness import Row, in_turn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from qkan.history import History
@@ -50,16 +51,19 @@ def bare(given: Config) -> None:
     for _ in range(given.train.epochs):
         model.train()
         for index in torch.randperm(len(images), generator=generator).split(given.train.batch_size):
-            x = images[index].float().div_(127.5).sub_(1)
-            optimizer.zero_grad()
-            loss = cross_entropy(model(x), labels[index])
-            loss.backward()
-            optimizer.step()
+            step(model, optimizer, images[index].float().div_(127.5).sub_(1), labels[index])
         model.eval()
         with torch.no_grad():
             for start in range(0, len(other), given.train.batch_size):
                 x = other[start : start + given.train.batch_size].float().div_(127.5).sub_(1)
                 cross_entropy(model(x), truth[start : start + given.train.batch_size]).item()
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, target: Tensor) -> None:
+    """Take one step; a function, so that nothing of it is held while the next batch is made."""
+    optimizer.zero_grad()
+    cross_entropy(model(x), target).backward()
+    optimizer.step()
 
 
 def overhead(options: argparse.Namespace) -> Row:

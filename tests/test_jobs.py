@@ -96,6 +96,7 @@ def test_every_epoch_draws_anew_and_leaves_torchs_own_generator_alone():
     source, generator, before = samples(), torch.Generator().manual_seed(1), torch.get_rng_state()
     first, second = (torch.cat([x for x, _ in source.batches(4, generator)]) for _ in range(2))
     assert not torch.equal(first.frac().sort(0).values, second.frac().sort(0).values)
+    assert len(first[:, 0, 0, 0].frac().unique()) == 11, "and every sample"
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -116,6 +117,17 @@ def test_a_reader_that_dies_is_told():
     source = Samples(list(zip(*pair(), strict=True)), str, die, ALONE, workers=1)
     with pytest.raises(OSError, match=r"a process that reads the data has died \(DataLoader worker.*lower data"):
         everything(source)
+
+
+def test_every_batch_of_every_epoch_and_process_is_mixed_anew():
+    def mix(inputs, targets):
+        return torch.rand(()), targets
+
+    drawn = []
+    for rank in range(2):
+        source, generator = arrays(Place(rank, 2), mix), torch.Generator().manual_seed(0)
+        drawn += [x.item() for _ in range(2) for x, _ in source.batches(6, generator)]
+    assert len(set(drawn)) == 8
 
 
 def test_bytes_are_scaled_and_digests_tell_samples_apart():
