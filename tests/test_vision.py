@@ -173,6 +173,22 @@ def test_the_published_vgg_of_imagenet_has_the_layers_of_its_report():
     assert count(network) == sum(7 * c * o * k + 6 for c, o, k in sizes) + 256 * 1000 + 1000
 
 
+def test_versions_of_vgg_differ_behind_the_last_pooling():
+    """KAGN convolutions without norm factors have 5 C O K + 4 parameters, the output (C + 1) classes."""
+    counts = {
+        version: sum(
+            p.numel()
+            for p in published.vggkagn(3, 10, vgg_type=f"VGG11{version}", pooled=1, device="meta").parameters()
+        )
+        for version in ("", "v2", "v3", "v4")
+    }
+    shared = counts[""] - 129 * 10
+    pairs = {"v2": (128, 128), "v3": (128, 256), "v4": (256, 256)}
+    assert {version: counts[version] - shared for version in pairs} == {
+        version: 5 * 9 * (128 * first + first * last) + 8 + (last + 1) * 10 for version, (first, last) in pairs.items()
+    }
+
+
 def test_convolutions_of_circuits_have_eight_angles_and_a_branch_per_edge():
     sizes = zoo.resnet(RES18)
     want = sum(9 * c * o * k + 2 * o for c, o, k in sizes) + 64 * 10 + 10
@@ -266,8 +282,8 @@ REFUSED = {
     "block must be one of basic, bottleneck; got 'wide'": lambda: ResKANet((1,), block="wide"),
     "depth must be one of 121, 161, 169, 201, tiny, or layers": lambda: DenseKANet(120),
     "depth must be one of 11, 13, 16, 19, or convolutions": lambda: VGGKAN(12),
-    "version must be 'base' or 'v2'; got 'v3'": lambda: VGGKAN(11, version="v3"),
-    "depth must have at most 6 stages": lambda: VGGKAN((1,) * 6, version="v2"),
+    "version must be one of base, v2, v3, v4; got 'v5'": lambda: VGGKAN(11, version="v5"),
+    "depth must have at most 5 stages": lambda: VGGKAN((1,) * 6, version="v2"),
     "vgg_type must be 'VGG11', 'VGG11v2' and so on; got 'ResNet'": lambda: published.vggkan(3, 5, vgg_type="ResNet"),
     "blocks must hold at least one number": lambda: UKANet(blocks=()),
     "stages must be one more on the way down than back": lambda: U2KANet(stages=(Stage(2, 2, 4),) * 2),

@@ -12,7 +12,9 @@ __all__ = ["VGGKAN"]
 
 # Convolutions of each stage, whose widths are 16, 32, 64, 128, 128.
 _DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-_WIDTHS = (16, 32, 64, 128, 128, 128)
+_WIDTHS = (16, 32, 64, 128, 128)
+# The widths of the convolutions behind the last pooling, by version.
+_LAST = {"base": (), "v2": (128, 128), "v3": (128, 256), "v4": (256, 256)}
 
 
 @final
@@ -22,10 +24,11 @@ class VGGKAN(nn.Module):
     A quarter as wide as torchvision's VGG: the stages have 16, 32, 64, 128 and 128 channels, times `width_scale`.
 
     Args:
-        depth: 11, 13, 16 or 19; or the number of convolutions of each stage, of at most six.
+        depth: 11, 13, 16 or 19; or the number of convolutions of each stage, of at most five.
         in_channels: of the images.
         classes: number of logits.
-        version: ``"base"``; ``"v2"`` has two convolutions more, behind the last pooling.
+        version: ``"base"``; ``"v2"``, ``"v3"`` and ``"v4"`` have two convolutions more, behind the last pooling, of 128 and
+            128, 128 and 256, 256 and 256 channels.
         width_scale: multiplies all channels but those of the images.
         pooled: pixels in each direction that the last images are averaged to.
         dropout_linear: probability of a feature to be 0 in training before the logits.
@@ -61,14 +64,14 @@ class VGGKAN(nn.Module):
         **convolutions: Any,
     ) -> None:
         super().__init__()
-        counts, scale = _stages(depth, version), positive_integer("width_scale", width_scale)
+        stages, scale = _stages(depth, version), positive_integer("width_scale", width_scale)
         make, channels = Convolutions(**convolutions), positive_integer("in_channels", in_channels)
         layers: list[nn.Module] = []
-        for number, count in enumerate(counts):
-            for _ in range(count):
-                layers.append(make(channels, scale * _WIDTHS[number], first=not layers))
-                channels = scale * _WIDTHS[number]
-            if version == "base" or number < len(counts) - 1:
+        for number, widths in enumerate(stages):
+            for width in widths:
+                layers.append(make(channels, scale * width, first=not layers))
+                channels = scale * width
+            if version == "base" or number < len(stages) - 1:
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(positive_integer("pooled", pooled))
@@ -82,12 +85,14 @@ class VGGKAN(nn.Module):
         return logits
 
 
-def _stages(depth: int | Sequence[int], version: str) -> Sequence[int]:
-    if version not in ("base", "v2"):
-        raise ValueError(f"version must be 'base' or 'v2'; got {version!r}")
+def _stages(depth: int | Sequence[int], version: str) -> list[tuple[int, ...]]:
+    """Return the widths of the convolutions of each stage."""
+    if version not in _LAST:
+        raise ValueError(f"version must be one of {', '.join(_LAST)}; got {version!r}")
     if isinstance(depth, int) and depth not in _DEPTHS:
         raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, or convolutions per stage; got {depth}")
     counts = _DEPTHS[depth] if isinstance(depth, int) else tuple(depth)
-    if len(counts) > len(_WIDTHS) - (version == "v2"):
-        raise ValueError(f"depth must have at most {len(_WIDTHS)} stages with the two of v2; got {tuple(counts)}")
-    return (*counts, 2) if version == "v2" else counts
+    if len(counts) > len(_WIDTHS):
+        raise ValueError(f"depth must have at most {len(_WIDTHS)} stages; got {tuple(counts)}")
+    stages = [(width,) * count for width, count in zip(_WIDTHS, counts, strict=False)]
+    return [*stages, _LAST[version]] if _LAST[version] else stages
