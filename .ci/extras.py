@@ -5,6 +5,7 @@
 Before an extra is installed, what needs it must say which pip line brings it.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,84 @@ def report() -> None:
     print(write(qkan.QKAN([2, 1]), Path(tempfile.mkdtemp()) / "report.html", check=False))
 
 
+JOB = """
+out = {out}
+[data]
+source = {source}
+path = {path}
+image_size = 32
+samples = 8
+classes = 2
+[model]
+name = "hqkan-44"
+[train]
+epochs = 1
+batch_size = 4
+[track]
+{track}
+"""
+
+
+def job(track: str = "", source: str = "generated", path: str | None = None) -> Path:
+    """Write the configuration of a job of a moment; return its file."""
+    folder = Path(tempfile.mkdtemp())
+    words = {"out": json.dumps(str(folder / "run")), "source": json.dumps(source), "track": track}
+    text = JOB if path else JOB.replace("path = {path}\n", "")
+    (folder / "job.toml").write_text(text.format(**words, path=json.dumps(path)))
+    return folder / "job.toml"
+
+
+def qkan_command(*words: str) -> None:
+    """Run the command; raise what it says as an ImportError where it fails."""
+    done = subprocess.run([sys.executable, "-m", "qkan", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImportError(done.stderr.strip().splitlines()[-1])
+
+
+def train() -> None:
+    """Run a job."""
+    qkan_command("train", str(job()))
+
+
+def tensorboard() -> None:
+    """Run a job that TensorBoard follows."""
+    qkan_command("train", str(job("tensorboard = true")))
+
+
+def wandb() -> None:
+    """Run a job that Weights & Biases follows without a network."""
+    qkan_command("train", str(job('wandb = "offline"')))
+
+
+def sweep() -> None:
+    """Run a study of one trial."""
+    config = job()
+    told = f"config = {json.dumps(str(config))}\nout = {json.dumps(str(config.parent / 'sweep'))}\ntrials = 1\n"
+    told += 'metric = "top1"\n[[parameters]]\nkey = "optimizer.lr"\nlow = 1e-4\nhigh = 1e-2\n'
+    (config.parent / "sweep.toml").write_text(told)
+    qkan_command("sweep", str(config.parent / "sweep.toml"))
+
+
+def datasets() -> None:
+    """Run a job on a data set on disk."""
+    path = Path(tempfile.mkdtemp()) / "set"
+    if find_spec("datasets"):
+        import numpy as np
+        from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
+        from PIL import Image as Pillow
+
+        columns = {
+            "image": [Pillow.fromarray(np.full((32, 32, 3), 9 * n, np.uint8)) for n in range(8)],
+            "label": [0, 1] * 4,
+        }
+        features = Features({"image": Image(), "label": ClassLabel(names=["a", "b"])})
+        part = Dataset.from_dict(columns, features=features)
+        DatasetDict({"train": part, "test": part}).save_to_disk(path)
+    else:
+        path.mkdir()
+    qkan_command("train", str(job(source="datasets", path=str(path))))
+
+
 # extra -> a module that it brings, and what it is for; in an order in which none brings the module of a later one
 EXTRAS: dict[str, tuple[str, Callable[[], None]]] = {
     "plot": ("matplotlib", plot),
@@ -81,6 +160,11 @@ EXTRAS: dict[str, tuple[str, Callable[[], None]]] = {
     "vision": ("torchvision", vision),
     "symbolic": ("sympy", symbolic),
     "report": ("plotly", report),
+    "train": ("accelerate", train),
+    "sweep": ("optuna", sweep),
+    "tensorboard": ("tensorboard", tensorboard),
+    "wandb": ("wandb", wandb),
+    "datasets": ("datasets", datasets),
 }
 SILENT = {"onnx", "vision", "pennylane"}  # torch's own messages; told by the exit status of a command
 

@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.md")))
 
 # Commands, and what the package keeps for itself; everything else in qkan/ has a place in docs/api.
-INNER = {"check", "cli", "elementary", "files", "precision", "reproduce"}
+INNER = {"check", "cli", "elementary", "files", "jobs", "precision", "reproduce"}
 PARTS = {path.stem for path in (ROOT / "qkan").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 PUBLIC = sorted(part for part in PARTS - INNER if not part.startswith("_"))
 
