@@ -61,7 +61,7 @@ copybutton_prompt_is_regexp = True
 # Words in backticks that are no names of this package, and types of others: there is no inventory without network.
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
-    ("py:.*", r"(torch|nn|np|numpy|sympy|matplotlib|collections|typing|os|pathlib|enum|pennylane)\..*"),
+    ("py:.*", r"(torch|nn|np|numpy|sympy|matplotlib|collections|contextlib|typing|os|pathlib|enum|pennylane)\..*"),
     ("py:class", "Figure|Axes"),
     # Type variables, aliases, and typed dictionaries that hold keywords, in modules that no page shows.
     ("py:class", r"qkan\.\w+\.\w+\..*|qkan\..*\.[A-Z]|qkan\.crosscheck\.Layer"),
