@@ -27,8 +27,8 @@ class VGGKAN(nn.Module):
         depth: 11, 13, 16 or 19; or the number of convolutions of each stage, of at most five.
         in_channels: of the images.
         classes: number of logits.
-        version: ``"base"``; ``"v2"``, ``"v3"`` and ``"v4"`` have two convolutions more, behind the last pooling, of 128 and
-            128, 128 and 256, 256 and 256 channels.
+        version: ``"base"``; ``"v2"``, ``"v3"`` and ``"v4"`` have two convolutions more, behind the last pooling, of 128
+            and 128, 128 and 256, 256 and 256 channels.
         width_scale: multiplies all channels but those of the images.
         pooled: pixels in each direction that the last images are averaged to.
         dropout_linear: probability of a feature to be 0 in training before the logits.
