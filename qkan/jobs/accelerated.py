@@ -1,5 +1,6 @@
 """An engine on Hugging Face Accelerate: one process or many, copies or parts of the model, mixed precision."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, final
@@ -46,7 +47,13 @@ def make_accelerator(train: Train, out: str | None = None, trackers: Sequence[st
         AcceleratorState._reset_state(reset_partial_state=True)
         PartialState._reset_state()
     mixed = train.precision if train.precision in ("bf16", "fp16") else "no"
-    return Accelerator(cpu=cpu, mixed_precision=mixed, log_with=list(trackers) or None, project_dir=out)
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        # it tells of threads that it gives to each of several processes; how many they are is for the job to say
+        warnings.filterwarnings("ignore", "OMP_NUM_THREADS/MKL_NUM_THREADS unset")
+        accelerator = Accelerator(cpu=cpu, mixed_precision=mixed, log_with=list(trackers) or None, project_dir=out)
+    torch.set_num_threads(threads)
+    return accelerator
 
 
 class _Call(nn.Module):
