@@ -6,6 +6,7 @@ Before an extra is installed, what needs it must say which pip line brings it.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -185,7 +186,7 @@ def refused(extra: str, use: Callable[[], None]) -> None:
     try:
         use()
     except ImportError as error:
-        if f"[{extra}]" not in str(error):
+        if not re.search(rf"\[(\w+,)*{extra}(,\w+)*\]", str(error)):
             raise SystemExit(f"without {extra!r} the message names no pip line: {error}") from error
         return
     raise SystemExit(f"{extra!r} is not needed for what it is said to bring")
