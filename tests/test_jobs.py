@@ -234,6 +234,15 @@ def test_npz_files_are_refused_with_the_array(tmp_path, x, y, match):
         load(Config(data=Data("npz", path=path)), Place())
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"no archive"])
+def test_a_damaged_npz_file_is_refused_by_its_name(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    npz(path, np.zeros((4, 3)), np.zeros((4, 1)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"data.path: .*a.npz is no .npz file of plain arrays: write it with numpy"):
+        load(Config(data=Data("npz", path=str(path))), Place())
+
+
 @pytest.mark.slow
 def test_data_sets_of_hugging_face_are_read_from_disk(tmp_path):
     datasets = pytest.importorskip("datasets")

@@ -372,6 +372,7 @@ def test_the_command_takes_the_images_of_a_reproduction(tmp_path):
         (["model.safetensors", "-o", "model.safetensors"], "is the checkpoint itself"),
         (["model.safetensors", "--data", "none.npz"], "no file at --data"),
         (["model.safetensors", "--data", "model.safetensors"], "is no .npz file"),
+        (["model.safetensors", "--data", "cut.npz"], "is no .npz file"),
         (["model.safetensors", "--data", "whole.npz"], "must be floating-point"),
         (["model.safetensors", "--data", "other.npz"], "must hold inputs x"),
         (["model.safetensors", "--history", "none.json"], "no history at"),
@@ -382,6 +383,8 @@ def test_the_command_refuses_in_one_line(saved, words, match, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     np.savez("whole.npz", x=np.zeros((4, 3), dtype=np.uint8))
     np.savez("other.npz", z=np.zeros((4, 3)))
+    content = (tmp_path / "other.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
     assert main(["report", *words]) == 2
     assert match in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()

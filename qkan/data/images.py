@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from qkan.data.batches import index_batches
 from qkan.data.npz import Arrays, Split, read_npz
 
-__all__ = ["DATA_SETS", "Images", "load_images"]
+__all__ = ["DATA_SETS", "Images", "cache_folder", "channels_first", "load_images"]
 
 
 class Images:
@@ -140,9 +141,17 @@ def load_images(
 def _images(split: Split, padding: int, device: torch.device | str | None) -> Images:
     """Put arrays [samples, height, width (, channels)] into the order of torch, with a frame of zeros."""
     images, labels = split
-    pixels = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2)
-    pixels = torch.nn.functional.pad(pixels, [padding] * 4).contiguous()
+    pixels = torch.nn.functional.pad(channels_first(images), [padding] * 4).contiguous()
     return Images(pixels.to(device), torch.from_numpy(labels).to(device))
+
+
+def channels_first(images: NDArray[np.uint8]) -> Tensor:
+    """Return images [samples, height, width (, channels)] in the order of torch, [samples, channels, height, width].
+
+    >>> channels_first(np.zeros((2, 3, 4), np.uint8)).shape, channels_first(np.zeros((2, 3, 4, 5), np.uint8)).shape
+    (torch.Size([2, 1, 3, 4]), torch.Size([2, 5, 3, 4]))
+    """
+    return torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2)
 
 
 def _digits(path: str | os.PathLike[str] | None) -> Arrays:
@@ -173,7 +182,9 @@ def _torchvision(name: str, path: str | os.PathLike[str] | None) -> Arrays:
         raise ImportError(f"{name} needs torchvision or a file: {remedies}") from error
     if path is not None and not Path(path).is_dir():
         raise FileNotFoundError(f"{path} is neither a folder (a torchvision root) nor an .npz file")
-    root, download, read = path or _cache(), path is None, getattr(datasets, name)
+    root, download, read = path or cache_folder(), path is None, getattr(datasets, name)
+    if download:
+        cache_folder().mkdir(parents=True, exist_ok=True)
     try:
         parts = [read(root, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError) as error:
@@ -184,7 +195,6 @@ def _torchvision(name: str, path: str | os.PathLike[str] | None) -> Arrays:
     return train, test
 
 
-def _cache() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkan"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def cache_folder() -> Path:
+    """Return the folder of downloads: `qkan` in the user's cache directory."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkan"

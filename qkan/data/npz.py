@@ -3,13 +3,15 @@
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "Split", "read_array", "read_npz"]
+__all__ = ["Arrays", "Split", "opened", "read_array", "read_npz"]
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Arrays = tuple[Split, Split]
@@ -48,17 +50,31 @@ def read_array(path: str | os.PathLike[str], key: str) -> NDArray[Any]:
     Raises:
         ValueError: the file is damaged, or holds no such array.
     """
+    with opened(path, f"{path}: {key} is not a plain array in an .npz file") as file:
+        names = file.files
+        array: NDArray[Any] | None = file[key] if key in names else None
+    if array is None:
+        raise ValueError(f"{path}: needs x_train, y_train, x_test, y_test; got {', '.join(names)}")
+    return array
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], fault: str) -> Iterator[Any]:
+    """Open an .npz file without pickle, for a block that reads from it and does nothing else.
+
+    Args:
+        path: of the file.
+        fault: what is told of a file that is damaged or something else.
+
+    Raises:
+        ValueError: opening or reading fails.
+    """
     try:
         # opened here, because np.load does not close a damaged archive
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if key not in file:
-                raise KeyError(f"{path}: needs x_train, y_train, x_test, y_test; got {', '.join(file.files)}")
-            array: NDArray[Any] = file[key]
-            return array
-    except KeyError as error:
-        raise ValueError(error.args[0]) from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError) as error:
-        raise ValueError(f"{path}: {key} is not a plain array in an .npz file: write it with numpy.savez") from error
+            yield file
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
+        raise ValueError(f"{fault}: write it with numpy.savez") from error
 
 
 def _images(path: str | os.PathLike[str], key: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

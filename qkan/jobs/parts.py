@@ -1,6 +1,5 @@
 """Where the data of a job come from: one reader per kind of source."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qkan.data.images import load_images
-from qkan.data.npz import read_array
+from qkan.data.images import cache_folder, channels_first, load_images
+from qkan.data.npz import opened, read_array
 from qkan.jobs.config import Data
 
 __all__ = ["Part", "read_parts"]
@@ -67,7 +66,7 @@ def _npz(data: Data) -> tuple[Part, Part | None]:
     path = data.path or ""
     if not Path(path).is_file():
         raise FileNotFoundError(f"data.path: no file at {path}")
-    with np.load(path, allow_pickle=False) as file:
+    with opened(path, f"data.path: {path} is no .npz file of plain arrays") as file:
         names = set(file.files)
     train = _arrays(path, "train")
     test = _arrays(path, "test") if {"x_test", "y_test"} <= names else None
@@ -79,7 +78,7 @@ def _npz(data: Data) -> tuple[Part, Part | None]:
 def _arrays(path: str, part: str) -> Part:
     inputs, targets = read_array(path, f"x_{part}"), read_array(path, f"y_{part}")
     if inputs.dtype == np.uint8 and inputs.ndim in (3, 4):
-        images = torch.from_numpy(inputs.reshape(*inputs.shape[:3], -1)).permute(0, 3, 1, 2).contiguous()
+        images = channels_first(inputs).contiguous()
     elif np.issubdtype(inputs.dtype, np.floating) and inputs.ndim >= 2 and np.isfinite(inputs).all():
         images = torch.from_numpy(inputs.astype(np.float64 if inputs.dtype == np.float64 else np.float32))
     else:
@@ -157,20 +156,15 @@ def _torchvision(data: Data) -> tuple[Part, Part | None]:
 
 
 def _one_of(kind: Any, data: Data, which: dict[str, Any]) -> Part:
-    made = kind(data.path or _cache(), **which, download=data.download)
+    made = kind(data.path or cache_folder(), **which, download=data.download)
     values, labels = getattr(made, "data", None), getattr(made, "targets", None)
     classes = len(made.classes) if getattr(made, "classes", None) else None
     if values is not None and labels is not None:
-        array = np.asarray(values)
-        images = torch.from_numpy(array.reshape(*array.shape[:3], -1)).permute(0, 3, 1, 2).contiguous()
+        images = channels_first(np.asarray(values)).contiguous()
         return Part(images, torch.as_tensor(np.asarray(labels, dtype=np.int64)), tuple(images.shape[1:]), classes)
     if classes is None or data.image_size is None:
         raise ValueError(f"data.image_size is missing: {kind.__name__} holds images of many sizes")
     return _read_lazily(made, data, classes)
-
-
-def _cache() -> str:
-    return os.path.join(torch.hub.get_dir(), "qkan")
 
 
 def _datasets(data: Data) -> tuple[Part, Part | None]:

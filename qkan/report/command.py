@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from qkan._arguments import positive
 from qkan.checkpoint import load
 from qkan.data.images import DATA_SETS, load_images
+from qkan.data.npz import opened
 from qkan.history import History
 from qkan.models.stack import Stack
+from qkan.report.inputs import evenly
 from qkan.report.writing import write
 
 __all__ = ["add_command", "run"]
@@ -90,7 +92,7 @@ def _data(options: argparse.Namespace, model: nn.Module) -> tuple[Tensor | None,
     """Return inputs, or None, and what to tell of them."""
     if options.data_set is not None:
         _, test, _ = load_images(options.data_set, options.data)
-        index = torch.linspace(0, len(test) - 1, min(len(test), options.samples)).round().long()
+        index = evenly(len(test), options.samples)
         x, _ = next(test.take(index).batches(len(index)))
         note = f"Data: {len(index)} of {len(test)} test images of {options.data_set}, pixels in [-1, 1]"
         frame = DATA_SETS[options.data_set].padding
@@ -107,20 +109,17 @@ def _array(path: Path) -> Tensor:
     """Return the array x of an .npz file, read without pickle."""
     if not path.is_file():
         raise FileNotFoundError(f"no file at --data {path}: name an .npz file that holds inputs x [samples, ...]")
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files if name == "x"}
-            names = ", ".join(file.files)
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"--data {path} is no .npz file of plain arrays: write it with numpy.savez") from error
-    if "x" not in held:
-        raise ValueError(f"--data {path} must hold inputs x [samples, ...]; it holds {names}")
-    if not np.issubdtype(held["x"].dtype, np.floating):
+    with opened(path, f"--data {path} is no .npz file of plain arrays") as file:
+        names = file.files
+        x = file["x"] if "x" in names else None
+    if x is None:
+        raise ValueError(f"--data {path} must hold inputs x [samples, ...]; it holds {', '.join(names)}")
+    if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(
-            f"--data {path}: x must be floating-point, scaled as in training; got {held['x'].dtype}: images of "
+            f"--data {path}: x must be floating-point, scaled as in training; got {x.dtype}: images of "
             "`qkan reproduce` are read with --data-set"
         )
-    return torch.from_numpy(held["x"])
+    return torch.from_numpy(x)
 
 
 def _history(options: argparse.Namespace) -> tuple[History | None, str]:

@@ -20,7 +20,7 @@ from qkan.models.study import StudyNetwork
 from qkan.plot.sources import Data, Shown, shown
 from qkan.solvers import PennyLane
 
-__all__ = ["Seen", "drawn_text", "prepared", "seen"]
+__all__ = ["Seen", "drawn_text", "evenly", "prepared", "seen"]
 
 _DRAWN = 1000
 _IMAGES = 200  # that are drawn: each runs through convolutions
@@ -80,13 +80,22 @@ def _chosen(model: nn.Module, x: Tensor, samples: int) -> tuple[Tensor, str]:
         raise ValueError(f"data must hold at least one sample, [samples, ...]; got {tuple(x.shape)}")
     total = len(x)
     if total > samples:
-        x = x[torch.linspace(0, total - 1, samples).round().long()]
+        x = x[evenly(total, samples)]
     if isinstance(model, Stack | EdgeLayer | HQKAN):
         width = model.width[0] if isinstance(model, Stack) else model.in_features
         if x.shape[-1] != width and math.prod(x.shape[1:]) == width:
             x = x.flatten(1)  # images
     text = f"{total} samples of the data" if total == len(x) else f"{len(x)} of {total} samples, evenly over the data"
     return x.to("cpu", torch.float64), text
+
+
+def evenly(total: int, count: int) -> Tensor:
+    """Return the numbers of at most so many samples, evenly over all.
+
+    >>> evenly(5, 3), evenly(2, 3)
+    (tensor([0, 2, 4]), tensor([0, 1]))
+    """
+    return torch.linspace(0, total - 1, min(total, count)).round().long()
 
 
 def _drawn(model: nn.Module) -> tuple[Tensor | None, str]:
