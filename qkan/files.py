@@ -1,13 +1,15 @@
 """Files that are either whole or not there."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["replace_atomically", "write_json"]
+__all__ = ["replace_atomically", "write_csv", "write_json"]
 
 
 @contextmanager
@@ -38,6 +40,21 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of plain values by column as comma-separated text, atomically; a missing value is empty.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+        ValueError: a row has another column.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    with replace_atomically(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

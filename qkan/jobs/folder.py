@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "storable"]
 
 _FORMAT = "qkan checkpoint 1"
 _WEIGHTS, _STATE, _LIST = "model.safetensors", "state.pt", "manifest.json"
@@ -88,8 +88,7 @@ class Folder:
 def _write(folder: Path, content: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in content["model"].items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    save_file(storable(content["model"]), folder / _WEIGHTS, metadata={"format": "pt"})
     with open(folder / _STATE, "wb") as file:
         torch.save({name: _on_cpu(value) for name, value in content.items() if name != "model"}, file)
     digests = {name: _digest(folder / name) for name in (_WEIGHTS, _STATE)}
@@ -97,6 +96,11 @@ def _write(folder: Path, content: Mapping[str, Any]) -> None:
     (folder / _LIST).write_text(json.dumps({"format": _FORMAT, "files": digests}, separators=(",", ":")))
     for name in (_WEIGHTS, _STATE, _LIST):
         _to_disk(folder / name)
+
+
+def storable(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as safetensors takes them: on the CPU, contiguous, and none sharing its memory with another."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
 
 
 def _on_cpu(value: Any) -> Any:

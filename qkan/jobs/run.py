@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from qkan.checkpoint import save
-from qkan.files import replace_atomically, write_json
+from qkan.files import replace_atomically, write_csv, write_json
 from qkan.history import History, larger_is_better
 from qkan.jobs.accelerated import Accelerated, make_accelerator
 from qkan.jobs.config import Config
 from qkan.jobs.data import Loaded, Task, load
-from qkan.jobs.folder import Folder
+from qkan.jobs.folder import Folder, storable
 from qkan.jobs.metrics import loss_of, metrics_of
 from qkan.jobs.model import build
 from qkan.jobs.moving import make_optimizer, make_schedule
 from qkan.jobs.sources import Place
-from qkan.jobs.trackers import Trackers, tracker_names, write_csv
+from qkan.jobs.trackers import Trackers, tracker_names
 from qkan.jobs.typed import plain
 from qkan.training import EarlyStopping, fit
 from qkan.training.loading import Loading, model_state
@@ -205,7 +205,7 @@ def _write(config: Config, result: Result, weights: Mapping[str, Any], world: in
         "best": {"by": watched, "largest": larger_is_better(watched), **history.best(watched)},
         "last": dict(history.last),
     }
-    write_csv(history, out / "history.csv")
+    write_csv(out / "history.csv", history.names, history.epochs)
     history.save(out / "history.json")
     write_json(out / "results.json", results)
     _save(result.model, weights, out / "model.safetensors")
@@ -220,7 +220,7 @@ def _save(model: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
         from safetensors.torch import save as to_bytes
 
         with replace_atomically(path) as file:
-            file.write(to_bytes({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}))
+            file.write(to_bytes(storable(weights)))
 
 
 def _versions() -> dict[str, str]:

@@ -1,15 +1,13 @@
 """`qkan sweep`: a study of Optuna over any keys of a configuration, that goes on where it was stopped."""
 
 import argparse
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from qkan.files import replace_atomically, write_json
+from qkan.files import replace_atomically, write_csv, write_json
 from qkan.history import larger_is_better
 from qkan.jobs.config import Config, Count, read
 from qkan.jobs.run import run
@@ -148,7 +146,7 @@ def _try(trial: "Trial", settings: Sweep, file: Path, out: Path, study: "Study",
     from optuna.trial import TrialState
 
     changes = [f"{parameter.key}={_drawn(trial, parameter)}" for parameter in settings.parameters]
-    folder = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
+    folder = _folder(trial)
     trial.set_user_attr("folder", folder)
     try:
         config: Config = replace(read(file, changes), out=str(out / folder))
@@ -209,11 +207,12 @@ def _take_up(study: "Study") -> None:
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs.get("folder", _folder(trial))})
+        study.enqueue_trial(trial.params, user_attrs={"folder": _folder(trial)})
 
 
-def _folder(trial: "FrozenTrial") -> str:
-    return f"trial-{trial.number:04d}"
+def _folder(trial: "Trial | FrozenTrial") -> str:
+    """Return where a trial writes: one that was taken up again, where it began."""
+    return str(trial.user_attrs.get("folder", f"trial-{trial.number:04d}"))
 
 
 def _finished(study: "Study") -> list["FrozenTrial"]:
@@ -230,12 +229,7 @@ def _write(study: "Study", settings: Sweep, out: Path) -> list[dict[str, Any]]:
     sign = -1 if settings.largest else 1
     rows.sort(key=lambda row: math.inf if row["value"] is None else sign * row["value"])
     keys = [parameter.key for parameter in settings.parameters]
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["trial", "value", *keys, "error"], lineterminator="\n", restval="")
-    table.writeheader()
-    table.writerows(rows)
-    with replace_atomically(out / "trials.csv") as file:
-        file.write(text.getvalue().encode())
+    write_csv(out / "trials.csv", ["trial", "value", *keys, "error"], rows)
     write_json(out / "results.json", {"metric": settings.metric, "largest": settings.largest, "trials": rows})
     _draw(rows, settings, keys, out)
     return rows

@@ -1,21 +1,19 @@
 """Where the numbers of every epoch go: a table, and the trackers of Accelerate."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from qkan.files import replace_atomically
+from qkan.files import write_csv
 from qkan.history import Epoch, History
 from qkan.jobs.config import Track
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
 
-__all__ = ["Trackers", "tracker_names", "write_csv"]
+__all__ = ["Trackers", "tracker_names"]
 
 
 def tracker_names(track: Track) -> list[str]:
@@ -60,21 +58,7 @@ class Trackers:
         self.history = self.history.append(epoch)
         self.accelerator.log(dict(epoch), step=int(epoch["epoch"]))
         if self.table is not None:
-            write_csv(self.history, self.table)
-
-
-def write_csv(history: History, path: Path) -> None:
-    """Write a history as comma-separated values, a row per epoch.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    text = io.StringIO()
-    rows = csv.DictWriter(text, history.names, lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(dict(epoch) for epoch in history.epochs)
-    with replace_atomically(path) as file:
-        file.write(text.getvalue().encode())
+            write_csv(self.table, self.history.names, self.history.epochs)
 
 
 def _flat(values: Mapping[str, Any], at: str = "") -> Any:
