@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from qkan.jobs.config import Model
 from qkan.jobs.data import Task
+from qkan.jobs.typed import tuples
 from qkan.models import baselines, study
 from qkan.models.hybrid import HQKAN
 from qkan.models.kan import KAN
@@ -69,16 +70,12 @@ def _maker(model: Model, task: Task, trust: bool) -> tuple[Callable[..., Any], d
         return study.StudyNetwork, {"name": name, "channels": task.channels, "classes": task.outputs} | options
     if name in baselines.MODELS:
         known = {"model": name, "in_channels": task.channels, "classes": task.outputs}
-        return baselines.baseline, known | _tuples(options)
+        return baselines.baseline, known | tuples(options)
     if name in _STACKS:
-        return _flattened(_STACKS[name], _widths(options, task)), _tuples(options)
+        return _flattened(_STACKS[name], _widths(options, task)), tuples(options)
     if name == "HQKAN":
-        return _flattened(HQKAN, prod(task.shape), task.outputs), _tuples(options)
+        return _flattened(HQKAN, prod(task.shape), task.outputs), tuples(options)
     raise ValueError(f"model.name must be one of {', '.join(names())}, or module:function; got {name!r}")
-
-
-def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def _widths(options: dict[str, Any], task: Task) -> list[Any]:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from qkan.jobs.config import Optimizer, Schedule
+from qkan.jobs.typed import tuples
 
 __all__ = ["factor", "make_optimizer", "make_schedule"]
 
@@ -27,10 +28,9 @@ def make_optimizer(optimizer: Optimizer, model: nn.Module) -> torch.optim.Optimi
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if "lr" in optimizer.options:
         raise ValueError("optimizer.options.lr: the learning rate is optimizer.lr")
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in optimizer.options.items()}
     make: Callable[..., torch.optim.Optimizer] = kind
     try:
-        return make(parameters, lr=optimizer.lr, **options)
+        return make(parameters, lr=optimizer.lr, **tuples(optimizer.options))
     except (TypeError, ValueError, RuntimeError, IndexError, AssertionError) as error:
         raise ValueError(f"optimizer.options: {optimizer.name} cannot be made ({error})") from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["Above", "Between", "from_toml", "plain"]
+__all__ = ["Above", "Between", "from_toml", "plain", "tuples"]
 
 T = TypeVar("T")
 
@@ -82,6 +82,15 @@ def plain(config: Any) -> dict[str, Any]:
     """Return a dataclass as plain JSON values."""
     content: dict[str, Any] = dataclasses.asdict(config)
     return content
+
+
+def tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as keywords: TOML has lists where Python's arguments are tuples.
+
+    >>> tuples({"betas": [0.9, 0.99], "lr": 0.1})
+    {'betas': (0.9, 0.99), 'lr': 0.1}
+    """
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 class _Fault(Exception):
