@@ -14,7 +14,7 @@ from qkan.plot.sources import Shown, strongest
 from qkan.report.blob import Blob
 from qkan.report.formulas import formulas
 from qkan.report.ranges import Range
-from qkan.report.series import Edges, Series, activation_name, series
+from qkan.report.series import Edges, Series, activation_name, indices, per_edge, series
 
 __all__ = ["BUDGET", "chosen", "details"]
 
@@ -120,11 +120,9 @@ def _angles(layer: EdgeLayer, edges: Edges, blob: Blob) -> dict[str, Any]:
     if not isinstance(layer, QKANLinear):
         return {}
     found: dict[str, Any] = {}
-    pairs = torch.tensor(edges, dtype=torch.long).view(-1, 2)
     for name in ("theta", "encoding_weight", "encoding_bias"):
-        tensor = getattr(layer, name)
-        if tensor is not None:
-            own = tensor[pairs[:, 1]] if tensor.dim() == 2 else tensor[pairs[:, 0], pairs[:, 1]]
+        own = per_edge(getattr(layer, name), *indices(edges))
+        if own is not None:
             found[name] = {"count": own.shape[-1], "values": blob.add(own.detach().numpy())}
     return found
 
@@ -134,7 +132,6 @@ def _basis(layer: EdgeLayer, edges: Edges, blob: Blob) -> dict[str, Any]:
     """Return what a classical edge multiplies the functions of its basis with."""
     if not isinstance(layer, KANLinear):
         return {}
-    pairs = torch.tensor(edges, dtype=torch.long).view(-1, 2)
-    table = layer.table(torch.float64)[pairs[:, 0], pairs[:, 1]]
+    table = layer.table(torch.float64)[indices(edges)]
     name = activation_name(layer.base_activation)
     return {"basis": {"name": layer.basis.name, "count": table.shape[-1], "values": blob.add(table.numpy()), "σ": name}}

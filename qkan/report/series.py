@@ -14,7 +14,7 @@ from qkan.solvers.auto import evaluations
 from qkan.solvers.base import Encoding
 from qkan.solvers.fourier import coefficients
 
-__all__ = ["Edges", "Series", "activation_name", "series"]
+__all__ = ["Edges", "Series", "activation_name", "indices", "per_edge", "series"]
 
 Edges = list[tuple[int, int]]
 """(output, input) of edges of one layer."""
@@ -79,9 +79,9 @@ def _count(circuit: Ansatz, weights: Encoding, reps: int) -> int:
 
 def _circuits(layer: QKANLinear, edges: Edges) -> Series:
     options = layer.options
-    rows, columns = _indices(edges)
+    rows, columns = indices(edges)
     theta = layer.theta[rows, columns].unsqueeze(0)  # [1, edges, angles]: as many inputs of one output
-    weight, bias = (_per_edge(tensor, rows, columns) for tensor in (layer.encoding_weight, layer.encoding_bias))
+    weight, bias = (per_edge(tensor, rows, columns) for tensor in (layer.encoding_weight, layer.encoding_bias))
     harmonics = None if isinstance(options.weights, str) else options.circuit.harmonics(options.weights)
     if harmonics is None and weight is not None:
         found = coefficients(options.circuit, theta, weight)
@@ -101,25 +101,26 @@ def _circuits(layer: QKANLinear, edges: Edges) -> Series:
 
 
 def _lowered(layer: LoweredLinear, edges: Edges) -> Series | None:
-    rows, columns = _indices(edges)
+    rows, columns = indices(edges)
     table, base = layer.coefficients[rows, columns], None
     if layer.base_activation is not None:
         table, base = table[:, :-1], table[:, -1]
     if table.shape[-1] > _FUNCTIONS:
         return None
-    weight, bias = (_per_edge(tensor, rows, columns) for tensor in (layer.encoding_weight, layer.encoding_bias))
+    weight, bias = (per_edge(tensor, rows, columns) for tensor in (layer.encoding_weight, layer.encoding_bias))
     harmonics = None if isinstance(layer.encoding, str) else layer.ansatz.harmonics(layer.encoding)
     constant = layer.constant[rows, columns]
     return Series(layer.ansatz.arccos_map, harmonics, constant, table, weight, bias, None, base)
 
 
-def _indices(edges: Edges) -> tuple[Tensor, Tensor]:
+def indices(edges: Edges) -> tuple[Tensor, Tensor]:
+    """Return the outputs and the inputs of edges, [edges] each."""
     pairs = torch.tensor(edges, dtype=torch.long).view(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _per_edge(tensor: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor | None:
-    """Return what an encoding holds of these edges, [edges, uploads]: it has one per edge or one per input."""
+def per_edge(tensor: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor | None:
+    """Return what a parameter holds of these edges, [edges, ...]: [out, in, ...], or [in, uploads] for all outputs."""
     if tensor is None:
         return None
     return tensor[columns] if tensor.dim() == 2 else tensor[rows, columns]
