@@ -122,6 +122,17 @@ def test_two_processes_are_one(tmp_path, alone, way):
     assert same_job(alone, tmp_path / "a")[0] < 1e-12
 
 
+@pytest.mark.slow
+def test_the_launcher_of_torch_starts_the_processes_of_a_job(tmp_path, alone):
+    """It is also what `accelerate launch --multi_gpu` runs."""
+    words = ["--standalone", "--nproc_per_node", "2", "-m", "qkan", "train", job(tmp_path)]
+    launched = [sys.executable, "-m", "torch.distributed.run", *words]
+    done = subprocess.run(launched, capture_output=True, text=True, cwd=REPOSITORY, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "a" / "results.json").read_text())["processes"] == 2
+    assert same_job(alone, tmp_path / "a")[0] < 1e-12
+
+
 BUILDER = """
 import os, signal, torch
 from torch import nn

@@ -76,13 +76,9 @@ def test_networks_export(name, kind):
     assert error(program.module()(x[:3]), network(x[:3])) < 1e-12
 
 
-# The deepest ones are more of the same blocks: two kinds are enough.
-DEEPEST = ("ResKANet 101", "ResKANet 152", "DenseKANet 161", "DenseKANet 169", "DenseKANet 201")
-FULL = [(name, kind) for name in BUILDERS for kind in KINDS if name not in DEEPEST or kind in ("chebyshev", "pz")]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), FULL)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_builders_take_steps_in_full_depth(name, kind):
     """Without memory or arithmetic: shapes and gradients of the real depths."""
     network = BUILDERS[name](device="meta", **KINDS[kind])
