@@ -1,27 +1,26 @@
 """Claim: a job costs at most 5 % more than a bare loop, and two processes do 0.85 of one process with two threads.
 
-    python benchmarks/train.py --json docs/results/speed/train.json
+    python benchmarks/train.py
 
 HQKAN-44 on images of 32 x 32, batches of 1000, Adam. The bare loop is what one would write by hand: a permutation, the
 batch, forward, backward, the step, and the validation after every epoch; the job also checks, measures top-1 and top-5,
-and writes a checkpoint and the table. Sides in turn; an epoch more is what counts, not the start.
+and writes a checkpoint and the table. Sides in turn; an epoch more is what counts, not the start. A ratio is the median
+over the rounds of the ratio within a round. `load` tells whether something else ran.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from harness import Row, in_turn
+from reporting import report
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -32,7 +31,7 @@ from qkan.jobs.model import build
 from qkan.jobs.run import run
 from qkan.jobs.sources import Place
 
-BARS = {"overhead": 1.05, "two processes": 0.85}
+AT_MOST, AT_LEAST = 1.05, 0.85  # the bars
 
 
 def config(out: Path, samples: int, epochs: int, threads: int) -> Config:
@@ -66,7 +65,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, target: 
     optimizer.step()
 
 
-def overhead(options: argparse.Namespace) -> Row:
+def overhead(options: argparse.Namespace) -> list[Row]:
     """Compare the seconds of an epoch more: by the wall, and of the processor, which other programs slow less."""
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
@@ -75,14 +74,19 @@ def overhead(options: argparse.Namespace) -> Row:
     sides = {"bare": lambda: _per_epoch(bare, options), "job": lambda: _per_epoch(run, options)}
     times = in_turn(sides, options.rounds)  # of every round (wall, processor)
     torch.set_num_threads(before)
-    row: Row = {"threads": options.threads}
+    rows = []
     for number, clock in enumerate(("wall", "processor")):
-        pairs = [(job[number], alone[number]) for job, alone in zip(times["job"], times["bare"], strict=True)]
-        row[clock] = {
-            "seconds of an epoch, job and bare": pairs,
-            "job / bare": statistics.median(job / alone for job, alone in pairs),
-        }
-    return row
+        job, alone = ([round_[number] for round_ in times[side]] for side in ("job", "bare"))
+        row: Row = {"part": "a job against a bare loop, an epoch", "clock": clock}
+        row |= {"job s": statistics.median(job), "bare s": statistics.median(alone)} | _ratios(job, alone)
+        rows.append(row | {"bar": f"at most {AT_MOST}", "met": row["ratio"] <= AT_MOST})
+    return rows
+
+
+def _ratios(one: Sequence[float], other: Sequence[float]) -> Row:
+    """Return the median, the smallest and the largest of the ratios of the rounds."""
+    ratios = [a / b for a, b in zip(one, other, strict=True)]
+    return {"ratio": statistics.median(ratios), "smallest": min(ratios), "largest": max(ratios)}
 
 
 def _per_epoch(way: Callable[[Config], object], options: argparse.Namespace) -> tuple[float, float]:
@@ -99,14 +103,16 @@ def _seconds(way: Callable[[Config], object], options: argparse.Namespace, epoch
         return time.perf_counter() - start, time.process_time() - used
 
 
-def processes(options: argparse.Namespace) -> Row:
+def processes(options: argparse.Namespace) -> list[Row]:
     """Compare the samples per second of two processes of one thread with those of one process of two."""
-    ways = {"one of two threads": (1, 2), "two of one thread": (2, 1)}
+    ways = {"two": (2, 1), "one": (1, 2)}
     times = in_turn(
         {name: lambda way=way: _samples_per_second(options, *way) for name, way in ways.items()}, options.rounds
     )
-    ratios = [two / one for two, one in zip(times["two of one thread"], times["one of two threads"], strict=True)]
-    return {"samples per second": times, "ratios": ratios, "two / one": statistics.median(ratios)}
+    row: Row = {"part": "two processes of one thread against one of two threads"}
+    row |= {f"{name}: samples per s": statistics.median(times[name]) for name in ways}
+    row |= _ratios(times["two"], times["one"])
+    return [row | {"bar": f"at least {AT_LEAST}", "met": row["ratio"] >= AT_LEAST}]
 
 
 def _samples_per_second(options: argparse.Namespace, count: int, threads: int) -> float:
@@ -123,32 +129,23 @@ def _samples_per_second(options: argparse.Namespace, count: int, threads: int) -
     return options.samples / statistics.median(history["seconds"][1:])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--samples", type=int, default=10_000)
     add("--epochs", type=int, default=3)
     add("--rounds", type=int, default=5)
     add("--threads", type=int, default=1, help="of the bare loop and the job")
-    add("--only", choices=("overhead", "processes"))
-    add("--note", help="written into the results, such as what else ran")
-    add("--json", type=Path)
+    add("--quick", action="store_true", help="one round of few samples: to try the script out")
     options = parser.parse_args()
-    found: dict[str, Any] = {"load at the start": os.getloadavg()[0]}
-    if options.only != "processes":
-        found["overhead"] = overhead(options)
-        ratios = [found["overhead"][clock]["job / bare"] for clock in ("wall", "processor")]
-        print(f"job / bare: wall {ratios[0]:.3f}, processor {ratios[1]:.3f} (bar {BARS['overhead']})", flush=True)
-    if options.only != "overhead":
-        found["processes"] = processes(options)
-        print(f"two processes / two threads: {found['processes']['two / one']:.3f} (bar {BARS['two processes']})")
-    found["load at the end"] = os.getloadavg()[0]
-    settings = {name: getattr(options, name) for name in ("samples", "epochs", "rounds", "threads", "note")}
-    where = {"machine": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-    if options.json is not None:
-        options.json.write_text(json.dumps({"bars": BARS, "settings": settings, **where, **found}, indent=1) + "\n")
-    return 0
+    if options.quick:
+        options.samples, options.epochs, options.rounds = 1000, 1, 1
+    loads = [os.getloadavg()[0]]
+    rows = [*overhead(options), *processes(options)]
+    loads.append(os.getloadavg()[0])
+    settings = {name: getattr(options, name) for name in ("samples", "epochs", "rounds", "quick")}
+    report(str(__doc__).splitlines()[0], rows, **settings, load=loads)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -29,6 +29,7 @@ SCRIPTS = {
     "sparsity": "The sparsity penalty",
     "plots": "Plots",
     "report": "Reports",
+    "train": "Training jobs",
     "family": "The classical family and convolutions",
     "scaling": "Scaling",
     "gpu": "On a GPU",
