@@ -48,6 +48,7 @@ HEADS: dict[str, str | Settings] = {
     "reps-2": quantum([38, 24], {"reps": 2}),
     "reps-1": quantum([36, 34], {"reps": 1}),
     "scale": quantum([30, 28], {"scale": True}),
+    "amplitude": quantum([32, 28], {"readout": "amplitude"}),
     # second round: each ingredient of "base" left out, other spectra, and what classical cores of equal size do
     "unit": quantum([32, 28], {"encoding": "unit"}),
     "no-base": quantum([32, 28], {"base_activation": None}),

@@ -37,9 +37,6 @@ Written by `python experiments/report.py` from the files beside it. Each experim
 `python experiments/NAME.py`, and one file, `NAME.json`, with the settings, versions, seeds and losses of every run. A
 claim is the first line of its script. Speed has [a page of its own](speed.md), and so has [hardware](hardware.md); what
 was tried and did not work is in [the log](../log.md).
-
-Some tables are not complete: seeds that have not run yet are counted in them, and a bar that waits for them is "not
-decided". `python experiments/NAME.py --missing` runs the rest.
 """
 
 
